@@ -1,0 +1,1 @@
+"""The ground: knows geometry and PostgreSQL, nothing of cities."""

@@ -1,0 +1,257 @@
+"""The database: where it is, one engine a city, named queries, COPY of frames, locks.
+
+Every function that touches the database takes ``conn`` first and never commits; doors open transactions.
+Each city lives in a database ``wanmi_<city>`` of one server: a private one, or that of ``WANMI_DATABASE_URL``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import shapely
+from sqlalchemy import Connection, Engine, TextClause, create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from gis.errors import Conflict, Invalid, NotFound, Unavailable, UnfitSetting, WanmiError
+from gis.packages import Say
+from gis.postgis import EXTENSIONS, Programs, find_programs
+from gis.server import Server, private_server
+from gis.settings import Settings
+
+PACKAGES = ("gis", "grids", "layers", "cases")
+COPY_ROWS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """A server that one may use while the block that got it runs."""
+
+    address: URL
+    server: Server | None  #: the private server, or None when the address was given
+    find_programs: Callable[[], Programs]  #: pg_dump and pg_restore of the server's version
+
+    def url(self, database: str) -> str:
+        """libpq's address of a database, with the password."""
+        return self.address.set(database=database, drivername="postgresql").render_as_string(hide_password=False)
+
+    def engine(self, database: str) -> Engine:
+        """The one connection pool of a database."""
+        return create_engine(
+            self.address.set(database=database, drivername="postgresql+psycopg"),
+            pool_size=5,
+            max_overflow=20,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10, "application_name": "wanmi", "options": "-c timezone=UTC"},
+        )
+
+
+@contextmanager
+def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator[Access]:
+    """The server of the settings: the given one, else the private one of the data folder.
+
+    Raises UnfitSetting for an address that is none, Unavailable when nobody answers there.
+    """
+    with ExitStack() as stack:
+        if settings.database_url is not None and not throwaway:
+            address, server = _given(settings.database_url.get_secret_value()), None
+        else:
+            server = stack.enter_context(private_server(settings.data, settings.cache, say, throwaway=throwaway))
+            address = make_url(server.url("postgres"))
+
+        def programs() -> Programs:
+            if server is not None:
+                return server.programs
+            with create_engine(address).connect() as conn:
+                version = conn.scalar(text("select current_setting('server_version_num')::int / 10000"))
+            return find_programs(settings.cache, say, major=version)
+
+        yield Access(address=address, server=server, find_programs=programs)
+
+
+def _given(address: str) -> URL:
+    mend = "write it as postgresql://USER:PASSWORD@HOST:5432/postgres, or unset WANMI_DATABASE_URL for a private server"
+    try:
+        url = make_url(address).set(drivername="postgresql+psycopg")
+        if make_url(address).get_backend_name() not in ("postgresql", "postgres"):
+            raise ValueError("not PostgreSQL")
+    except (ArgumentError, ValueError):
+        raise UnfitSetting(
+            "WANMI_DATABASE_URL is not the address of a PostgreSQL server",
+            "WANMI_DATABASE_URL 不是 PostgreSQL 服务器地址",
+            mend=mend,
+            setting="WANMI_DATABASE_URL",
+        ) from None
+    if url.database is None:
+        url = url.set(database="postgres")
+    engine = create_engine(url, connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect():
+            return url
+    except OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise Unavailable(
+            f"no server answers at WANMI_DATABASE_URL ({url.render_as_string(hide_password=True)}): {reason}",
+            "按 WANMI_DATABASE_URL 无法连接数据库",
+            mend=mend,
+            setting="WANMI_DATABASE_URL",
+        ) from None
+    finally:
+        engine.dispose()
+
+
+def database_name(city: str) -> str:
+    """The database in which a city lives."""
+    return f"wanmi_{city}"
+
+
+def list_databases(access: Access) -> list[str]:
+    """The cities that have a database on the server."""
+    engine = access.engine(str(access.address.database))
+    with engine.connect() as conn:
+        names = conn.scalars(text("select datname from pg_database where datname like 'wanmi\\_%' order by 1"))
+        return [name.removeprefix("wanmi_") for name in names]
+
+
+def ensure_database(access: Access, database: str) -> Engine:
+    """An engine on the database, made with its extensions if it is not there.
+
+    Raises Unavailable with the line to type when the role may not make it or PostGIS is missing.
+    """
+    maintenance = access.engine(str(access.address.database))
+    with maintenance.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        there = conn.scalar(text("select 1 from pg_database where datname = :name"), {"name": database})
+        if not there:
+            with advisory_lock(conn, f"database {database}"):
+                _execute_or_refuse(conn, f'create database "{database}" encoding utf8 template template0', database)
+    maintenance.dispose()
+    engine = access.engine(database)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        for name in EXTENSIONS:
+            if not conn.scalar(text("select 1 from pg_extension where extname = :name"), {"name": name}):
+                _execute_or_refuse(conn, f"create extension if not exists {name}", database)
+    return engine
+
+
+def _execute_or_refuse(conn: Connection, statement: str, database: str) -> None:
+    try:
+        conn.execute(text(statement))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") in ("42P04", "23505", "42710"):
+            return  # another start was faster
+        reason = str(error.orig).strip().splitlines()[0]
+        raise Unavailable(
+            f"the server refuses: {statement}: {reason}",
+            "数据库服务器拒绝创建数据库或扩展",
+            mend=f'as the server\'s administrator: create database "{database}"; then in it: '
+            + "; ".join(f"create extension {name}" for name in EXTENSIONS),
+            database=database,
+        ) from None
+
+
+@contextmanager
+def advisory_lock(conn: Connection, name: str, *, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the session lock ``name``; when another session has it, ``wait`` is told once, then wait for it."""
+    key = {"name": f"wanmi:{name}"}
+    if not conn.scalar(text("select pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
+        if wait is not None:
+            wait()
+        conn.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), key)
+    try:
+        yield
+    finally:
+        if not conn.closed and not conn.invalidated:
+            conn.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), key)
+
+
+@cache
+def queries(package: str) -> dict[str, TextClause]:
+    """The named queries of ``<package>/sql/queries.sql``: blocks that begin with ``-- name: NAME``."""
+    path = Path(__file__).resolve().parents[1] / package / "sql" / "queries.sql"
+    blocks = re.split(r"^-- name: (\w+)[^\n]*\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name: text(body.strip().rstrip(";")) for name, body in zip(blocks[1::2], blocks[2::2], strict=True)}
+
+
+def query(package: str, name: str) -> TextClause:
+    """One named query."""
+    return queries(package)[name]
+
+
+def read_frame(conn: Connection, statement: TextClause, **parameters: object) -> pd.DataFrame:
+    """The rows of a query as a frame with the query's column names (geometry, if any, as WKB in hex)."""
+    result = conn.execute(statement, parameters)
+    return pd.DataFrame(result.all(), columns=list(result.keys()))
+
+
+def copy_frame(
+    conn: Connection,
+    frame: pd.DataFrame,
+    table: str,
+    columns: list[str] | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """COPY the columns of a frame (by name) into a table; geometry becomes EWKB, dicts JSON. Returns the rows.
+
+    ``columns`` are columns of both; geometry columns must carry a CRS with an EPSG code.
+    """
+    columns = list(frame.columns) if columns is None else columns
+    names = ", ".join(f'"{name}"' for name in columns)
+    cursor = conn.connection.driver_connection.cursor()  # type: ignore[union-attr]
+    with cursor.copy(f"copy {table} ({names}) from stdin (format csv, null '\\N')") as copy:
+        for start in range(0, len(frame), COPY_ROWS):
+            part = frame.iloc[start : start + COPY_ROWS]
+            out = pd.DataFrame({name: _copied(part[name]) for name in columns})
+            copy.write(out.to_csv(index=False, header=False, na_rep="\\N"))
+            if progress is not None:
+                progress(min(1.0, (start + COPY_ROWS) / len(frame)))
+    return len(frame)
+
+
+def _copied(column: Any) -> Any:
+    """A column as COPY's CSV wants it."""
+    if hasattr(column, "geom_type"):
+        srid = column.crs.to_epsg()
+        geometry = shapely.set_srid(np.asarray(column.array), srid)
+        return shapely.to_wkb(geometry, hex=True, include_srid=True)
+    values = column.to_numpy()
+    if values.dtype == object and any(isinstance(value, dict | list) for value in values[:50]):
+        return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    return values if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb" else column.array
+
+
+#: How an error that the database raises on purpose (its SQLSTATE) becomes one of the family.
+RAISED: dict[str, type[WanmiError]] = {
+    kind.sqlstate: kind for kind in (NotFound, Conflict, Invalid) if kind.sqlstate is not None
+}
+
+
+def translated(error: DBAPIError) -> WanmiError | None:
+    """The error of the family that a database error stands for, or None when it is a defect of ours."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    said = str(error.orig).strip().splitlines()[0] if error.orig else ""
+    if state in RAISED:
+        en, _, zh = said.partition(" | ")
+        return RAISED[state](en, zh or en)
+    if state.startswith(("08", "57P")) or (isinstance(error, OperationalError) and not state):
+        return Unavailable(
+            f"the database is gone: {said}",
+            "数据库连接中断",
+            mend="run the command again; what was finished is kept",
+        )
+    if state.startswith("53"):
+        return Unavailable(
+            f"the database is out of room: {said}",
+            "数据库空间或资源不足",
+            mend="free some space on the disk of the data folder, then run the command again; nothing is half done",
+        )
+    return None

@@ -1,0 +1,110 @@
+"""One family of errors with one JSON shape (RFC 9457, ``application/problem+json``).
+
+Every error that a person can cause is a child of :class:`WanmiError`. The class says the situation (its
+docstring is the English title, ``title_zh`` the Chinese one), ``status`` is its HTTP number, ``sqlstate`` the
+code under which the database raises it. The instance says what is wrong in both languages, where, and what
+would mend it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class WanmiError(Exception):
+    """Wanmi could not do this."""
+
+    title_zh: ClassVar[str] = "操作未能完成"
+    status: ClassVar[int] = 500
+    sqlstate: ClassVar[str | None] = None
+
+    def __init__(
+        self, en: str, zh: str, *, mend: str | None = None, mend_zh: str | None = None, **where: object
+    ) -> None:
+        """``en``/``zh`` say what is wrong; ``mend`` what to do or type; ``where`` names file, row, field …"""
+        super().__init__(en)
+        self.en, self.zh = en, zh
+        self.mend, self.mend_zh = mend, mend_zh or mend
+        self.where = where
+
+    def problem(self) -> dict[str, Any]:
+        """The one JSON shape: type, title, status, detail, the same in Chinese, where, mend."""
+        kind = type(self)
+        return {
+            "type": f"urn:wanmi:error:{kind.__name__}",
+            "title": (kind.__doc__ or "").strip(),
+            "title_zh": kind.title_zh,
+            "status": kind.status,
+            "detail": self.en,
+            "detail_zh": self.zh,
+            "where": {key: str(value) for key, value in self.where.items()},
+            "mend": self.mend,
+            "mend_zh": self.mend_zh,
+        }
+
+
+class Unavailable(WanmiError):
+    """The database or a part of the machine that Wanmi needs is not there."""
+
+    title_zh = "数据库或所需部件不可用"
+    status = 503
+
+
+class UnfitSetting(WanmiError):
+    """A setting cannot be used."""
+
+    title_zh = "设置不可用"
+    status = 500
+
+
+class NotFound(WanmiError):
+    """There is no such thing."""
+
+    title_zh = "找不到"
+    status = 404
+    sqlstate = "WM404"
+
+
+class Conflict(WanmiError):
+    """It is not in the state in which this can be done, or someone else is at it."""
+
+    title_zh = "状态冲突"
+    status = 409
+    sqlstate = "WM409"
+
+
+class Invalid(WanmiError):
+    """A value is not what it must be."""
+
+    title_zh = "数值不合规"
+    status = 422
+    sqlstate = "WM422"
+
+
+class UnfitCoordinates(Invalid):
+    """The numbers of a place do not fit the coordinate system they are said to be in."""
+
+    title_zh = "坐标与坐标系不符"
+
+
+class UnfitFile(Invalid):
+    """A file is missing, cannot be read, or does not hold what it must."""
+
+    title_zh = "文件不可用"
+
+
+class Interrupted(WanmiError):
+    """The work was interrupted; nothing is half done."""
+
+    title_zh = "操作已中断"
+    status = 503
+
+
+def every_error() -> list[type[WanmiError]]:
+    """The family: the base and all its descendants, in order of definition."""
+    family, queue = [], [WanmiError]
+    while queue:
+        kind = queue.pop(0)
+        family.append(kind)
+        queue.extend(kind.__subclasses__())
+    return family

@@ -1,0 +1,66 @@
+"""Settings: read once at the door from the environment (``WANMI_*``), frozen, handed down."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gis.errors import UnfitSetting
+
+
+def _home() -> Path:
+    return Path(os.environ.get("HOME") or f"/var/tmp/wanmi-{os.getuid()}")
+
+
+def _default_data() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/wanmi/data")
+    return Path(os.environ.get("XDG_DATA_HOME") or _home() / ".local" / "share") / "wanmi"
+
+
+def _default_cache() -> Path:
+    if os.geteuid() == 0:  # the server runs as another user and must be able to read its programs
+        return Path("/var/lib/wanmi/cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "wanmi"
+
+
+def default_language() -> Literal["en", "zh"]:
+    """The language of the shell: zh when its locale is Chinese, else en."""
+    spoken = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if spoken.startswith("zh") else "en"
+
+
+class Settings(BaseSettings):
+    """What a person may set; each field is the environment variable ``WANMI_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="WANMI_", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(None, description="a PostgreSQL server to use, libpq URL")
+    data: Path = Field(default_factory=_default_data, description="folder of the private server's data")
+    cache: Path = Field(default_factory=_default_cache, description="folder of what can be made again")
+    city: str = Field("ankang", pattern=r"^[a-z][a-z0-9_]{0,30}$", description="the city to work on")
+    language: Literal["en", "zh"] = Field(default_factory=default_language, description="en or zh")
+    home: Path = Field(default_factory=lambda: Path(__file__).resolve().parents[1], description="folder of the project")
+    python: str | None = Field(None, description="the Python for the door to build its environment with")
+
+
+def read_settings(**given: object) -> Settings:
+    """The settings: ``given`` (from the command line) before the environment before the defaults.
+
+    Raises UnfitSetting that names the variable.
+    """
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "WANMI_" + str(first["loc"][0]).upper()
+        raise UnfitSetting(
+            f"{name}: {first['msg']} (it is {first['input']!r})",
+            f"设置 {name} 不可用",
+            mend=f"correct or unset {name}; docs/settings.md lists all settings",
+            setting=name,
+        ) from None
