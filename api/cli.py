@@ -8,14 +8,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gis.errors import Interrupted, Unavailable, WanmiError
+from gis.errors import Interrupted, NotFound, Unavailable, WanmiError
 from gis.settings import Settings, default_language, read_settings
+
+if TYPE_CHECKING:  # kept out of the start: they bring pandas and GEOS
+    from sqlalchemy import Engine
+
+    from api.progress import Stages
+    from grids.city import City
 
 
 class Door(TyperGroup):
@@ -61,6 +67,160 @@ def speaker(settings: Settings) -> Callable[[str, str], None]:
     return say
 
 
+CityOption = Annotated[str | None, typer.Option(help="Folder name of the city under data/.")]
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    city: CityOption = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Do not stay when done (there is no server to stay yet).")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the heat maps.")] = Path("out"),
+) -> None:
+    """Set up everything, load a city, assign its cases, print a summary, write a heat map (PNG and HTML).
+
+    Example: wanmi demo --city washington --out maps
+    """
+    from api.city import load_city
+    from api.demo import chinese_font, print_summary, read_numbers, write_maps
+
+    settings: Settings = context.obj
+    with opened(context, city) as (engine, profile, stages):
+        load_city(engine, profile, stages=stages, say=speaker(settings))
+        with engine.connect() as conn:
+            numbers = read_numbers(conn)
+            with stages.stage("map", "drawing the heat map", "绘制热力图"):
+                paths, notice = write_maps(conn, profile, out, chinese_font(settings.cache))
+    print_summary(Console(highlight=False, soft_wrap=True), profile, numbers, stages.seconds, settings.language)
+    for path in paths:
+        print(f"  {'热力图' if settings.language == 'zh' else 'heat map   '} {path}")
+    if notice is not None:
+        print(f"  {notice.zh if settings.language == 'zh' else notice.en}")
+
+
+@app.command()
+def load(
+    context: typer.Context,
+    city: Annotated[str, typer.Argument(help="Folder name of the city under data/.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Folder with the city's files.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Load anew what is loaded already.")] = False,
+) -> None:
+    """Load a city into its database and open a case for each of its reports.
+
+    Example: wanmi load washington --from ../shared/data/washington
+    """
+    from api.city import load_city
+    from api.demo import print_summary, read_numbers
+
+    settings: Settings = context.obj
+    with opened(context, city) as (engine, profile, stages):
+        load_city(engine, profile, source=source, replace=replace, stages=stages, say=speaker(settings))
+        with engine.connect() as conn:
+            numbers = read_numbers(conn)
+    print_summary(Console(highlight=False, soft_wrap=True), profile, numbers, stages.seconds, settings.language)
+
+
+@app.command()
+def unassigned(
+    context: typer.Context,
+    city: CityOption = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; default: standard output.")] = None,
+) -> None:
+    """List as CSV every report without a case or a unit, with the reason why not.
+
+    Example: wanmi unassigned --city ankang --out unassigned.csv
+    """
+    from gis.db import query, read_frame
+
+    with opened(context, city, loaded=True) as (engine, _, _), engine.connect() as conn:
+        frame = read_frame(conn, query("cases", "unassigned"))
+    frame.to_csv(out or sys.stdout, index=False)
+
+
+@app.command()
+def locate(
+    context: typer.Context,
+    x: Annotated[float, typer.Argument(help="East in metres, or longitude.")],
+    y: Annotated[float, typer.Argument(help="North in metres, or latitude.")],
+    class_code: Annotated[str, typer.Option("--class", help="Class of the problem, such as E0102.")],
+    city: CityOption = None,
+    crs: Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = 4490,
+    condition: Annotated[int | None, typer.Option(help="Number of the filing condition.")] = None,
+    component: Annotated[str | None, typer.Option(help="Code of the component concerned.")] = None,
+) -> None:
+    """Say where a place lies, who is responsible there for a class of problem, and why.
+
+    Example: wanmi locate 109.0235 32.698 --class E0102
+    """
+    from api.locate import answer
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
+        lines = answer(
+            conn, profile, x, y, crs, class_code=class_code, condition_no=condition, component_code=component
+        )
+    for en, zh in lines:
+        print(zh if settings.language == "zh" else en)
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    city: Annotated[list[str] | None, typer.Option(help="Only this city; may be given again.")] = None,
+) -> None:
+    """Write the databases of all cities to one file that any later PostgreSQL can read.
+
+    Example: wanmi backup wanmi-2026-11-23.tar
+    """
+    from api.backup import backup as write
+    from gis.db import access
+
+    settings: Settings = context.obj
+    with access(settings, speaker(settings)) as server:
+        cities = write(server, file, city or [], speaker(settings))
+    print(f"{file}: {', '.join(cities)}")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file written by 'wanmi backup'.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite cities that are there.")] = False,
+) -> None:
+    """Bring the cities of a backup back, also into another folder or a newer PostgreSQL.
+
+    Example: wanmi --data /srv/wanmi restore wanmi-2026-11-23.tar
+    """
+    from api.backup import restore as read
+    from gis.db import access
+
+    settings: Settings = context.obj
+    with access(settings, speaker(settings)) as server:
+        cities = read(server, file, replace=replace, say=speaker(settings))
+    print(f"{file}: {', '.join(cities)}")
+
+
+@app.command(
+    "test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def run_tests(context: typer.Context) -> None:
+    """Run ruff, mypy and pytest on the project; further words go to pytest.
+
+    Example: wanmi test tests/test_codes.py -x
+    """
+    settings: Settings = context.obj
+    checks = [] if context.args else [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
+    failed = False
+    for words in [*checks, ["pytest", *context.args]]:
+        speaker(settings)(" ".join(words), " ".join(words))
+        done = subprocess.run([sys.executable, "-m", *words], cwd=settings.home)
+        failed = failed or done.returncode != 0
+    raise typer.Exit(1 if failed else 0)
+
+
 @app.command(
     "python",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
@@ -80,8 +240,36 @@ def run_python(context: typer.Context) -> None:
 
 
 @contextmanager
+def opened(context: typer.Context, city: str | None, *, loaded: bool = False) -> Iterator[tuple[Engine, City, Stages]]:
+    """The engine and profile of a city, for a command that works on it; with ``loaded`` it must hold its city."""
+    from api.city import city_engine
+    from api.progress import Stages
+    from gis.db import access
+    from grids.city import is_loaded, read_city
+
+    settings: Settings = context.obj
+    profile = read_city(settings.home, city or settings.city)
+    with access(settings, speaker(settings)) as server:
+        engine = city_engine(server, profile)
+        try:
+            with engine.connect() as conn:
+                if loaded and not is_loaded(conn):
+                    raise NotFound(
+                        f"{profile.name_en} is not loaded",
+                        f"{profile.name_zh}尚未载入",
+                        mend=f"wanmi demo --city {profile.id}"
+                        if profile.simulated
+                        else f"wanmi load {profile.id} --from FOLDER; data/{profile.id}/README.md says which files",
+                    )
+            yield engine, profile, Stages(settings.language, screen)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
 def answering(context: typer.Context) -> Iterator[None]:
     """Turn every error into one clear message and an exit code; nothing shows a traceback but our own defects."""
+    import psycopg
     from sqlalchemy.exc import DBAPIError
 
     from gis.db import translated
@@ -99,7 +287,7 @@ def answering(context: typer.Context) -> Iterator[None]:
             ),
             context,
         )
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:
         known = translated(error)
         if known is None:
             raise

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 import shapely
+from geopandas.array import GeometryArray
 from sqlalchemy import Connection, Engine, TextClause, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -54,6 +56,16 @@ class Access:
             connect_args={"connect_timeout": 10, "application_name": "wanmi", "options": "-c timezone=UTC"},
         )
 
+    @contextmanager
+    def maintenance(self) -> Iterator[Connection]:
+        """A connection to the server's own database, each statement its own transaction: to make and drop databases."""
+        engine = self.engine(str(self.address.database))
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+                yield conn
+        finally:
+            engine.dispose()
+
 
 @contextmanager
 def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator[Access]:
@@ -71,11 +83,12 @@ def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator
         def programs() -> Programs:
             if server is not None:
                 return server.programs
-            with create_engine(address).connect() as conn:
+            with made.maintenance() as conn:
                 version = conn.scalar(text("select current_setting('server_version_num')::int / 10000"))
             return find_programs(settings.cache, say, major=version)
 
-        yield Access(address=address, server=server, find_programs=programs)
+        made = Access(address=address, server=server, find_programs=programs)
+        yield made
 
 
 def _given(address: str) -> URL:
@@ -116,8 +129,7 @@ def database_name(city: str) -> str:
 
 def list_databases(access: Access) -> list[str]:
     """The cities that have a database on the server."""
-    engine = access.engine(str(access.address.database))
-    with engine.connect() as conn:
+    with access.maintenance() as conn:
         names = conn.scalars(text("select datname from pg_database where datname like 'wanmi\\_%' order by 1"))
         return [name.removeprefix("wanmi_") for name in names]
 
@@ -127,13 +139,10 @@ def ensure_database(access: Access, database: str) -> Engine:
 
     Raises Unavailable with the line to type when the role may not make it or PostGIS is missing.
     """
-    maintenance = access.engine(str(access.address.database))
-    with maintenance.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+    with access.maintenance() as conn:
         there = conn.scalar(text("select 1 from pg_database where datname = :name"), {"name": database})
         if not there:
-            with advisory_lock(conn, f"database {database}"):
-                _execute_or_refuse(conn, f'create database "{database}" encoding utf8 template template0', database)
-    maintenance.dispose()
+            _execute_or_refuse(conn, f'create database "{database}" encoding utf8 template template0', database)
     engine = access.engine(database)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         for name in EXTENSIONS:
@@ -159,17 +168,20 @@ def _execute_or_refuse(conn: Connection, statement: str, database: str) -> None:
 
 
 @contextmanager
-def advisory_lock(conn: Connection, name: str, *, wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the session lock ``name``; when another session has it, ``wait`` is told once, then wait for it."""
+def advisory_lock(engine: Engine, name: str, *, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock ``name`` of a database on a connection of its own; the server frees it if this process dies.
+
+    When somebody else has it, ``wait`` is called once, then it waits.
+    """
     key = {"name": f"wanmi:{name}"}
-    if not conn.scalar(text("select pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
-        if wait is not None:
-            wait()
-        conn.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), key)
-    try:
-        yield
-    finally:
-        if not conn.closed and not conn.invalidated:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        if not conn.scalar(text("select pg_try_advisory_lock(hashtextextended(:name, 0))"), key):
+            if wait is not None:
+                wait()
+            conn.execute(text("select pg_advisory_lock(hashtextextended(:name, 0))"), key)
+        try:
+            yield
+        finally:
             conn.execute(text("select pg_advisory_unlock(hashtextextended(:name, 0))"), key)
 
 
@@ -219,9 +231,8 @@ def copy_frame(
 
 def _copied(column: Any) -> Any:
     """A column as COPY's CSV wants it."""
-    if hasattr(column, "geom_type"):
-        srid = column.crs.to_epsg()
-        geometry = shapely.set_srid(np.asarray(column.array), srid)
+    if isinstance(column.array, GeometryArray):
+        geometry = shapely.set_srid(np.asarray(column.array), column.array.crs.to_epsg())
         return shapely.to_wkb(geometry, hex=True, include_srid=True)
     values = column.to_numpy()
     if values.dtype == object and any(isinstance(value, dict | list) for value in values[:50]):
@@ -235,18 +246,17 @@ RAISED: dict[str, type[WanmiError]] = {
 }
 
 
-def translated(error: DBAPIError) -> WanmiError | None:
+def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
     """The error of the family that a database error stands for, or None when it is a defect of ours."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    said = str(error.orig).strip().splitlines()[0] if error.orig else ""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(origin, "sqlstate", None) or ""
+    said = (str(origin).strip().splitlines() or [""])[0]
     if state in RAISED:
         en, _, zh = said.partition(" | ")
         return RAISED[state](en, zh or en)
-    if state.startswith(("08", "57P")) or (isinstance(error, OperationalError) and not state):
+    if state.startswith(("08", "57P")) or (isinstance(origin, psycopg.OperationalError) and not state):
         return Unavailable(
-            f"the database is gone: {said}",
-            "数据库连接中断",
-            mend="run the command again; what was finished is kept",
+            f"the database is gone: {said}", "数据库连接中断", mend="run the command again; what was finished is kept"
         )
     if state.startswith("53"):
         return Unavailable(

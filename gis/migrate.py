@@ -40,7 +40,7 @@ def migrate(engine: Engine, srid: int) -> list[str]:
     if not 1024 <= srid <= 998_999:
         raise Invalid(f"{srid} is no EPSG code of a projected system", f"{srid} 不是可用的 EPSG 代码")
     applied = []
-    with engine.connect() as conn, advisory_lock(conn, "migrate"):
+    with advisory_lock(engine, "migrate"), engine.connect() as conn:
         conn.execute(text("create schema if not exists gis"))
         conn.execute(
             text(

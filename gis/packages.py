@@ -37,7 +37,7 @@ def newest(pattern: str, state: Path) -> str | None:
     return max(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)], default=None)
 
 
-def unpack(pattern: str, tree: Path, say: Say, *, finish: Callable[[Path], None]) -> Path:
+def unpack(pattern: str, tree: Path, say: Say, *, finish: Callable[[Path], None] = lambda tree: None) -> Path:
     """The closure of the newest package matching ``pattern`` unpacked at ``tree``, made once, proved by ``finish``.
 
     Made beside and renamed under a lock: two at once wait for each other, an interrupted one leaves nothing.

@@ -1,0 +1,162 @@
+"""Backup and restore: every city's database as a dump that any later PostgreSQL can read, in one file.
+
+The file is a tar: ``manifest.json`` and one custom-format dump of pg_dump for each city. It is made beside its
+place and renamed; a restore fills a database beside and renames it, so that neither leaves anything half done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from gis.db import Access, database_name, list_databases
+from gis.errors import Conflict, NotFound, Unavailable, UnfitFile, WanmiError
+from gis.packages import Say
+
+FORMAT = 1
+
+
+def backup(access: Access, file: Path, cities: list[str], say: Say) -> list[str]:
+    """Write the databases of ``cities`` (all when empty) to ``file``; returns the cities.
+
+    Raises NotFound when there is none, Unavailable when pg_dump fails (disk full …).
+    """
+    there = list_databases(access)
+    missing = [city for city in cities if city not in there]
+    if missing or not there:
+        raise NotFound(
+            f"no database of {', '.join(missing) or 'any city'} on this server",
+            "服务器上没有该城市的数据库",
+            mend=f"choose one of: {', '.join(there)}" if there else "run 'wanmi demo' first, or check --data",
+        )
+    cities = cities or there
+    programs = access.find_programs()
+    with _scratch(file.absolute().parent) as folder:
+        for city in cities:
+            say(f"dumping {city}", f"正在备份 {city}")
+            dump = folder / f"{city}.dump"
+            database = database_name(city)
+            _run(
+                access, [programs["pg_dump"], "-Fc", "-Z6", "--no-owner", "--no-privileges", "-f", str(dump)], database
+            )
+        manifest = {
+            "format": FORMAT,
+            "made_at": datetime.now(UTC).isoformat(),
+            "postgresql": programs.major,
+            "cities": cities,
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+        part = folder / "backup.tar"
+        with tarfile.open(part, "w") as tar:
+            for name in ("manifest.json", *(f"{city}.dump" for city in cities)):
+                tar.add(folder / name, arcname=name)
+        part.chmod(0o600)
+        part.replace(file)
+    return cities
+
+
+def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]:
+    """Bring the cities of a backup back; returns them.
+
+    Raises UnfitFile for a file that is no backup, Conflict when a city is there and ``replace`` is not given.
+    """
+    programs = access.find_programs()
+    with _scratch(access.server.folder if access.server else Path(tempfile.gettempdir())) as folder:
+        manifest = _unpacked(file, folder)
+        there = [city for city in manifest["cities"] if city in list_databases(access)]
+        if there and not replace:
+            raise Conflict(
+                f"{', '.join(there)} would be overwritten",
+                f"将覆盖已有城市:{', '.join(there)}",
+                mend="add --replace, or restore into another folder: wanmi --data FOLDER restore FILE",
+            )
+        for city in manifest["cities"]:
+            say(f"restoring {city}", f"正在恢复 {city}")
+            beside, old, database = f"restoring_{city}", f"replaced_{city}", database_name(city)
+            _maintain(access, f'drop database if exists "{beside}"')
+            _maintain(access, f'create database "{beside}" encoding utf8 template template0')
+            command = [programs["pg_restore"], "--no-owner", "--no-privileges", "--exit-on-error", "-d"]
+            try:
+                _run(access, [*command, access.url(beside), str(folder / f"{city}.dump")], beside)
+            except WanmiError:
+                _maintain(access, f'drop database if exists "{beside}"')
+                raise
+            if city in there:  # the old one goes only when the new one stands in its place
+                _maintain(access, f'drop database if exists "{old}"')
+                _disconnect(access, database)
+                _maintain(access, f'alter database "{database}" rename to "{old}"')
+            _maintain(access, f'alter database "{beside}" rename to "{database}"')
+            _maintain(access, f'drop database if exists "{old}"')
+    return list(manifest["cities"])
+
+
+def _unpacked(file: Path, folder: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise UnfitFile(f"there is no file {file}", f"文件 {file} 不存在", mend="correct the path", file=file)
+    try:
+        with tarfile.open(file) as tar:
+            tar.extractall(folder, filter="data")
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        if manifest["format"] != FORMAT or not all((folder / f"{city}.dump").exists() for city in manifest["cities"]):
+            raise ValueError("its manifest does not fit")
+    except (tarfile.TarError, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno == 28:
+            raise
+        raise UnfitFile(
+            f"{file} is no backup of Wanmi, or it is damaged ({error})",
+            f"{file} 不是 Wanmi 备份,或已损坏",
+            mend="choose a file written by 'wanmi backup'",
+            file=file,
+        ) from None
+    return manifest
+
+
+@contextmanager
+def _scratch(beside: Path) -> Iterator[Path]:
+    if not beside.is_dir():
+        raise UnfitFile(f"there is no folder {beside}", f"目录 {beside} 不存在", mend="make it first", folder=beside)
+    with tempfile.TemporaryDirectory(prefix=".wanmi-", dir=beside) as folder:
+        yield Path(folder)
+
+
+def _run(access: Access, command: list[str], database: str) -> None:
+    """Run a program of PostgreSQL; its password goes by the environment, never by the command line."""
+    url = make_url(access.url(database))
+    password = url.password or ""
+    public = url.set(password=None).render_as_string(hide_password=False)
+    words = [public if word == access.url(database) else word for word in command]
+    if words == command:
+        words += ["-d", public]
+    environment = {**access.find_programs().run_environment(), "PGPASSWORD": str(password)}
+    environment |= {key: value for key, value in os.environ.items() if key.startswith("PGSSL")}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd="/")
+    if done.returncode:
+        tail = " / ".join(done.stderr.strip().splitlines()[-3:])
+        raise Unavailable(
+            f"{Path(command[0]).name} failed: {tail}",
+            f"{Path(command[0]).name} 执行失败",
+            mend="free some space and run it again; nothing is half done",
+        )
+
+
+def _disconnect(access: Access, database: str) -> None:
+    with access.maintenance() as conn:
+        conn.execute(
+            text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name"), {"name": database}
+        )
+
+
+def _maintain(access: Access, statement: str) -> None:
+    with access.maintenance() as conn:
+        conn.execute(text(statement))

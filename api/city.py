@@ -1,0 +1,155 @@
+"""Bringing a city into the database: its source's frames loaded at one instant, its reports opened as cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, text
+
+from api.progress import Stages
+from cases import desk
+from cases.duty import load_rules
+from gis.db import Access, advisory_lock, database_name, ensure_database
+from gis.errors import Conflict, UnfitFile, UnfitSetting
+from gis.history import record_change
+from gis.migrate import migrate
+from grids.areas import load_areas, load_cells, load_responsibility
+from grids.city import City, insert_city, is_loaded
+from grids.cut import cut_all
+from grids.ground import load_ground
+from layers.catalogue import load_catalogue
+from layers.components import load_components
+from layers.units import load_collectors, load_units
+
+BATCH = 4_000
+#: Written by a load, in the order in which a replacing load empties them.
+TABLES = (
+    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule, layers.component, layers.collector, "
+    "layers.unit, layers.time_limit, layers.condition, layers.class, layers.major, grids.responsibility_cell, "
+    "grids.responsibility, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+)
+
+
+def city_engine(access: Access, city: City) -> Engine:
+    """The engine of a city's database, made and migrated if need be."""
+    engine = ensure_database(access, database_name(city.id))
+    migrate(engine, city.srid)
+    return engine
+
+
+def load_city(
+    engine: Engine,
+    city: City,
+    *,
+    source: Path | None = None,
+    frames: dict[str, Any] | None = None,
+    replace: bool = False,
+    stages: Stages,
+    say: Callable[[str, str], None],
+) -> bool:
+    """Load a city in one transaction, then open a case for every report that waits, batch by batch.
+
+    ``frames`` are those of the city's source; without them simulated cities make their own and others are read from
+    ``source``. A city that is there is left as it is
+    unless ``replace``. Interrupted anywhere, the next call carries on. Two at once: one waits. Returns whether it
+    was loaded now. Raises UnfitSetting when a source is needed and none is given.
+    """
+
+    def wait() -> None:
+        say("another command is loading this city; waiting for it", "另一个命令正在载入该城市,请稍候")
+
+    with advisory_lock(engine, "load", wait=wait):
+        with engine.connect() as conn:
+            there = is_loaded(conn)
+        if there and source is not None and not replace:
+            raise Conflict(
+                f"{city.name_en} is loaded already",
+                f"{city.name_zh}已载入",
+                mend="add --replace to load it anew (what was edited in it is lost; 'wanmi backup FILE' keeps a copy)",
+            )
+        if not there or replace:
+            frames = read_frames(city, source, stages) if frames is None else frames
+            with stages.stage("load", "loading into PostGIS", "载入 PostGIS"), engine.begin() as conn:
+                if there:
+                    conn.execute(text(f"truncate {TABLES} restart identity"))
+                _write(conn, city, frames, stages, str(source) if source else None)
+        open_waiting(engine, city, stages)
+    return not there or replace
+
+
+def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, Any]:
+    """The frames of a city from its source, with the first grid cut when the source brings none."""
+    if "simulation" in city.profile:
+        from cases.simulate import simulate_city  # here: a source is needed once in a database's life
+
+        with stages.stage("generate", "generating the city (simulated)", "生成城市数据(模拟)"):
+            frames: dict[str, Any] = simulate_city(city.folder, stages)
+    else:
+        if source is None:
+            raise UnfitSetting(
+                f"{city.name_en} is read from files, and no folder was given",
+                f"{city.name_zh}的数据需从文件读取,未指定目录",
+                mend=f"wanmi load {city.id} --from FOLDER; data/{city.id}/README.md says where the files come from",
+            )
+        if not source.is_dir():
+            raise UnfitFile(f"there is no folder {source}", f"目录 {source} 不存在", mend="correct --from", file=source)
+        from cases import opendata
+
+        with stages.stage("read", f"reading {city.name_en}", f"读取{city.name_zh}数据"):
+            frames = opendata.read_city(city.folder, source, stages)
+    if "cells" not in frames:
+        with stages.stage("cut", "cutting the first grid", "划分单元网格(首版)"):
+            frames["cells"] = cut_all(frames["areas"])
+    return frames
+
+
+def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages, source: str | None) -> None:
+    began = city.profile.get("valid_from")
+    since = datetime.combine(began, time(), ZoneInfo(city.timezone)) if began else datetime.now(UTC)
+    how = "simulated" if city.simulated else "read from files"
+    reason = f"first load of {city.name_en}, {how}"
+    version = record_change(conn, since=since, actor="wanmi load", reason=reason, source=source)
+    insert_city(conn, city, frames["findings"])
+    stages("areas, ground and cells | 区域、地物与单元网格", 0.0)
+    load_areas(conn, frames["areas"], version)
+    load_ground(conn, frames["barriers"], version)
+    load_cells(conn, frames["cells"], version)
+    load_responsibility(conn, frames["responsibility"], version)
+    conn.execute(text("analyze grids.area, grids.barrier, grids.cell"))
+    stages("catalogue, units and rules | 目录、单位与规则", 0.2)
+    load_catalogue(conn, city.edition, frames["majors"], frames["classes"], frames["conditions"])
+    load_units(conn, frames["units"])
+    load_collectors(conn, frames["collectors"])
+    load_rules(conn, frames["rules"], city.srid, version)
+    stages("components | 部件", 0.3)
+    load_components(
+        conn, frames["components"], city.edition, version, progress=lambda part: stages("", 0.3 + 0.4 * part)
+    )
+    stages("reports | 上报案件", 0.7)
+    desk.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
+    desk.ensure_partitions(conn)
+    conn.execute(text("analyze"))
+
+
+def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
+    """Open cases for all reports that wait, one transaction a batch, in the order of their arrival."""
+    with engine.connect() as conn:
+        total = desk.waiting(conn)
+    opened = refused = 0
+    if not total:
+        return desk.Opened(0, 0)
+    with stages.stage("assign", "assigning cases by spatial join", "按空间关联确定案件归属"):
+        while True:
+            with engine.begin() as conn:
+                batch = desk.open_cases(conn, batch=BATCH, actor="wanmi load", edition=city.edition)
+            opened, refused = opened + batch.cases, refused + batch.refused
+            if batch.cases + batch.refused == 0:
+                break
+            stages("", (opened + refused) / total)
+    with engine.begin() as conn:
+        conn.execute(text("analyze cases.case, cases.event, cases.report"))
+    return desk.Opened(opened, refused)

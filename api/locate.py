@@ -1,0 +1,116 @@
+"""One place, one answer: the cell, the areas, the responsible unit and the reason, in words."""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+from sqlalchemy import Connection
+
+from cases.duty import explain
+from gis.crs import Extent, diagnose, snap
+from gis.db import query
+from gis.errors import Invalid, UnfitCoordinates
+from gis.frames import read_geoframe
+from gis.place import Place
+from grids.city import City
+
+
+def answer(
+    conn: Connection,
+    city: City,
+    x: float,
+    y: float,
+    srid: int,
+    *,
+    class_code: str,
+    condition_no: int | None = None,
+    component_code: str | None = None,
+) -> list[tuple[str, str]]:
+    """The lines of the answer, each in English and in Chinese.
+
+    x, y in the system ``srid``. Raises UnfitCoordinates for numbers that are no place or lie outside the grid
+    (with the readings that would put them inside), Invalid for a class the catalogue does not have.
+    """
+    class_zh, class_en = _class_names(conn, class_code)
+    try:
+        here = Place(x, y, srid).to(city.srid)
+    except UnfitCoordinates as error:
+        raise _with_readings(conn, city, x, y, srid, error) from None
+    parameters = {
+        "x": float(snap(here.x)),
+        "y": float(snap(here.y)),
+        "srid": city.srid,
+        "class_code": class_code,
+        "condition_no": condition_no,
+        "component_code": component_code,
+    }
+    found = conn.execute(query("cases", "assign_one"), parameters).one()
+    if found.cell_code is None:
+        outside = UnfitCoordinates(
+            f"({x}, {y}) in EPSG:{srid} lies outside the grid of {city.name_en}",
+            f"坐标 ({x}, {y})(EPSG:{srid})不在{city.name_zh}网格范围内",
+        )
+        raise _with_readings(conn, city, x, y, srid, outside)
+    lines = [(f"place       {x}, {y} (EPSG:{srid})", f"位置        {x}, {y}(EPSG:{srid})")]
+    if city.simulated:
+        lines.append(("            simulated city (模拟)", "            模拟城市 (simulated)"))
+    lines.append((f"problem     {class_code} {class_en}", f"问题        {class_code} {class_zh}"))
+    near = f", {found.placed_m:.1f} m away: no cell covers the place" if found.placed == "nearest" else ""
+    near_zh = f"(不在任何网格内,最近网格距 {found.placed_m:.1f} 米)" if near else ""
+    lines.append((f"cell        {found.cell_code}{near}", f"单元网格    {found.cell_code}{near_zh}"))
+    for area in conn.execute(query("grids", "areas_of_cell"), {"cell_code": found.cell_code}):
+        words = {"community": "社区", "street": "街道", "district": "区", "city": "市"}
+        lines.append(
+            (
+                f"{area.level:<12}{area.name_en} ({area.code})",
+                f"{words[area.level]}          {area.name_zh}({area.code})",
+            )
+        )
+    en, zh = explain(found.basis, found.resolved_by, found.rule_code, found.source_document)
+    lines.append((f"unit        {found.unit_en or '(none)'}", f"责任单位    {found.unit_zh or '(无)'}"))
+    lines.append((f"reason      {en}", f"理由        {zh}"))
+    if found.assisting_en:
+        lines.append((f"assisting   {'; '.join(found.assisting_en)}", f"协办        {'、'.join(found.assisting_zh)}"))
+    if found.border_m is not None:
+        lines.append(
+            (
+                f"border      {found.border_m:.1f} m from cell {found.border_code}, another community: check first",
+                f"边界        距其他社区网格 {found.border_code} 仅 {found.border_m:.1f} 米,派遣前请核对",
+            )
+        )
+    return lines
+
+
+def _class_names(conn: Connection, class_code: str) -> tuple[str, str]:
+    known = {row.code: (row.name_zh, row.name_en) for row in conn.execute(query("layers", "known_classes"))}
+    if class_code in known:
+        return known[class_code]
+    near = difflib.get_close_matches(class_code, known, n=3, cutoff=0.5)
+    listed = ", ".join(f"{code} {known[code][1]}" for code in near)
+    listed_zh = "、".join(f"{code} {known[code][0]}" for code in near)
+    raise Invalid(
+        f"the catalogue has no class {class_code!r}",
+        f"目录中没有类别 {class_code!r}",
+        mend=f"component classes begin with C, event classes with E; near: {listed or 'none'}",
+        mend_zh=f"部件类别以 C 开头,事件类别以 E 开头;相近:{listed_zh or '无'}",
+        field="class",
+    )
+
+
+def _with_readings(
+    conn: Connection, city: City, x: float, y: float, srid: int, error: UnfitCoordinates
+) -> UnfitCoordinates:
+    """The error with the readings of the numbers that would put them into the city, if there are any."""
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return error
+    readings = diagnose(x, y, srid, Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid))
+    if not readings:
+        return error
+    return UnfitCoordinates(
+        error.en,
+        error.zh,
+        mend="it would lie inside if read as: " + "; ".join(reading.en for reading in readings),
+        mend_zh="若按以下方式理解则在城市范围内:" + ";".join(reading.zh for reading in readings),
+        **error.where,
+    )

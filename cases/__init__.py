@@ -1,0 +1,1 @@
+"""What happened, who must act, by when."""

@@ -1,0 +1,255 @@
+create or replace function cases.ensure_partition(year integer) returns void language plpgsql as $$
+declare
+  low bigint := year::bigint * 10000000000;
+  high bigint := (year + 1)::bigint * 10000000000;
+begin
+  if to_regclass(format('cases.case_%s', year)) is null then
+    execute format('create table cases.case_%s partition of cases.case for values from (%s) to (%s)', year, low, high);
+    execute format('create table cases.event_%s partition of cases.event for values from (%s) to (%s)', year, low, high);
+  end if;
+end $$;
+comment on function cases.ensure_partition is 'The partitions of cases and events of one year, made if they are not there';
+
+create or replace function cases.resolve(
+  role cases.rule_role, maintainer bigint, owner bigint, cell bigint, community bigint, street bigint, district bigint)
+returns bigint language sql immutable parallel safe as $$
+  select case role.resolved_by when 'unit' then role.unit_id when 'maintainer' then maintainer when 'owner' then owner
+    when 'cell' then cell when 'community' then community when 'street' then street when 'district' then district end
+$$;
+comment on function cases.resolve is 'The unit that a role means at one place for one component, or null';
+
+-- The unit responsible for places, set-based; one place is a set of one. Order (workflow.md, Responsibility):
+-- 1. the named component's maintainer, else its owner;
+-- 2. the most specific rule whose first resolving role is a fixed unit or an attribute of the component;
+-- 3. territorial: a zone, then the rule's bodies of the place, then the body of the cell, community, street, district;
+-- 4. nobody.
+-- A place on a shared border belongs to the cell with the lowest code. Rules are resolved once per distinct class,
+-- condition and cell. Points are in the city's system, snapped.
+create or replace function cases.assign(
+  points geometry[], class_codes text[], condition_nos integer[], component_codes text[])
+returns table (
+  ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
+  border_m double precision, border_code text,
+  unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint)
+language sql stable parallel safe as $$
+with asked as materialized (
+  select a.ord, a.point, a.class_code, a.condition_no, a.component_code
+  from unnest(points, class_codes, condition_nos, component_codes)
+    with ordinality as a (point, class_code, condition_no, component_code, ord)
+),
+located as materialized (
+  select asked.*, coalesce(inside.id, near.id) as cell_id, coalesce(inside.code, near.code) as cell_code,
+    case when inside.id is not null then 'inside' when near.id is not null then 'nearest' else 'outside' end as placed,
+    coalesce(near.distance_m, 0) as placed_m, border.m as border_m, border.code as border_code
+  from asked
+  cross join grids.city
+  left join lateral (
+    select c.id, c.code from grids.cell c
+    where upper_inf(c.valid) and st_covers(c.geom, asked.point)
+    order by c.code || '' limit 1  -- the concatenation keeps the planner from walking the index of codes
+  ) inside on true
+  left join lateral (
+    select c.id, c.code, st_distance(c.geom, asked.point) as distance_m from grids.cell c
+    where inside.id is null and upper_inf(c.valid) and st_dwithin(c.geom, asked.point, city.tolerance_m)
+    order by distance_m, c.code limit 1
+  ) near on true
+  left join lateral (
+    select b.code, st_distance(b.geom, asked.point) as m from grids.cell b
+    where upper_inf(b.valid) and st_dwithin(b.geom, asked.point, city.border_tolerance_m)
+      and b.community_code <> left(coalesce(inside.code, near.code), 12)
+    order by m, b.code limit 1
+  ) border on true
+),
+bodies as materialized (  -- the territorial bodies of each cell that occurs
+  select k.cell_code,
+    max(u.id) filter (where u.area_code = k.cell_code) as cell,
+    max(u.id) filter (where u.area_code = left(k.cell_code, 12)) as community,
+    max(u.id) filter (where u.area_code = left(k.cell_code, 9)) as street,
+    max(u.id) filter (where u.area_code = left(k.cell_code, 6)) as district
+  from (select distinct cell_code from located where cell_code is not null) k
+  left join layers.unit u on u.dissolved_at is null and u.area_code = any (grids.area_prefixes(k.cell_code))
+  group by k.cell_code
+),
+ruled as materialized (  -- the best rule of each class, condition and cell that occurs
+  select k.class_code, k.condition_no, k.cell_code, best.id as rule_id
+  from (select distinct class_code, condition_no, cell_code from located where cell_code is not null) k
+  left join lateral (
+    select r.id from cases.rule r
+    where upper_inf(r.valid) and r.zone is null
+      and r.class_prefix = any (layers.class_prefixes(k.class_code))
+      and r.area_prefix = any (grids.area_prefixes(k.cell_code))
+      and (r.condition_no is null or r.condition_no = k.condition_no)
+    order by length(r.class_prefix) desc, r.condition_no is null, length(r.area_prefix) desc, r.code limit 1
+  ) best on true
+),
+gathered as (
+  select l.ord, l.cell_id, l.cell_code, l.placed, l.placed_m, l.border_m, l.border_code,
+    k.maintainer_unit_id as maintainer, k.owner_unit_id as owner,
+    b.cell, b.community, b.street, b.district, g.rule_id, zoned.rule_id as zone_rule_id
+  from located l
+  left join bodies b on b.cell_code = l.cell_code
+  left join ruled g on g.cell_code = l.cell_code and g.class_code = l.class_code
+    and g.condition_no is not distinct from l.condition_no
+  left join layers.component k on k.code = l.component_code and upper_inf(k.valid)
+  left join lateral (
+    select r.id as rule_id from cases.rule r
+    where upper_inf(r.valid) and r.zone is not null and st_covers(r.zone, l.point)
+      and r.class_prefix = any (layers.class_prefixes(l.class_code))
+      and r.area_prefix = any (grids.area_prefixes(l.cell_code))
+      and (r.condition_no is null or r.condition_no = l.condition_no)
+    order by length(r.class_prefix) desc, r.condition_no is null, length(r.area_prefix) desc, r.code limit 1
+  ) zoned on l.cell_code is not null
+),
+candidates as (  -- every unit that could be meant, in order; the first leads
+  select g.ord, c.step, c.rank, c.unit_id, c.basis, c.resolved_by, c.rule_id
+  from gathered g
+  cross join lateral (
+    select 1 as step, 1 as rank, g.maintainer as unit_id, 'component' as basis, 'maintainer' as resolved_by, null::bigint as rule_id
+    union all select 1, 2, g.owner, 'component', 'owner', null
+    union all
+    select case when rr.resolved_by in ('unit', 'maintainer', 'owner') and rr.rank <= first.rank then 2 else 4 end,
+      rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
+      'rule', rr.resolved_by, rr.rule_id
+    from cases.rule_role rr
+    cross join (
+      select coalesce(min(f.rank), 0) as rank from cases.rule_role f where f.rule_id = g.rule_id
+        and cases.resolve(f, g.maintainer, g.owner, g.cell, g.community, g.street, g.district) is not null) first
+    where rr.rule_id = g.rule_id
+    union all
+    select 3, rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
+      'zone', rr.resolved_by, rr.rule_id
+    from cases.rule_role rr where rr.rule_id = g.zone_rule_id
+    union all select 5, 1, g.cell, 'territory', 'cell', null
+    union all select 5, 2, g.community, 'territory', 'community', null
+    union all select 5, 3, g.street, 'territory', 'street', null
+    union all select 5, 4, g.district, 'territory', 'district', null
+  ) c
+  where c.unit_id is not null and g.cell_id is not null
+),
+led as (
+  select distinct on (c.ord) c.ord, c.unit_id, c.basis, c.resolved_by, c.rule_id
+  from candidates c order by c.ord, c.step, c.rank
+),
+assisted as (
+  select c.ord, array_agg(distinct c.unit_id) as unit_ids
+  from candidates c join led on led.ord = c.ord and c.unit_id <> led.unit_id
+  where c.step in (2, 3, 4)
+  group by c.ord
+)
+select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border_code,
+  led.unit_id, coalesce(assisted.unit_ids, '{}'), coalesce(led.basis, 'nobody'), led.resolved_by, led.rule_id
+from gathered g
+left join led on led.ord = g.ord
+left join assisted on assisted.ord = g.ord
+order by g.ord
+$$;
+
+create or replace function cases.refusal_text(
+  refusal text, point geometry, class_code text, condition_no integer, out en text, out zh text)
+language sql stable as $$
+  with nearest as (
+    select coalesce((
+      select round(st_distance(c.geom, point))::text from grids.cell c
+      where refusal = 'outside' and upper_inf(c.valid) order by c.geom <-> point limit 1), '?') as m
+  )
+  select v.en, v.zh
+  from nearest, lateral (values
+    ('outside', 'outside the grid, ' || m || ' m from the nearest cell', '不在网格范围内,距最近单元网格 ' || m || ' 米'),
+    ('no_place', 'its coordinates are missing or are no place', '坐标缺失或不是有效位置'),
+    ('no_time', 'it has no time of report', '缺少上报时间'),
+    ('unknown_class', 'the catalogue has no class ' || coalesce(class_code, '(none)'),
+      '目录中没有类别 ' || coalesce(class_code, '（空）')),
+    ('unknown_condition', 'class ' || class_code || ' has no filing condition ' || condition_no,
+      '类别 ' || class_code || ' 没有立案条件 ' || condition_no)
+  ) v (code, en, zh)
+  where v.code = refusal
+$$;
+comment on function cases.refusal_text is 'The reason of a refusal in both languages';
+
+
+-- Open a case for each of the next reports that wait, in the order in which they were reported; refuse those that
+-- cannot be placed or classed, with the reason kept beside the report. The caller's transaction holds them together.
+create or replace function cases.open_reports(batch integer, actor text, edition text)
+returns table (opened bigint, refused bigint) language plpgsql as $$
+#variable_conflict use_column
+declare
+  zone text := (select timezone from grids.city);
+begin
+  create temporary table if not exists opening (
+    id bigint, no bigint, ord bigint, geom geometry, class_code text, condition_no integer, component_code text,
+    refusal text) on commit drop;
+  truncate opening;
+  insert into opening (id, ord, geom, class_code, condition_no, component_code, refusal)
+  select r.id, row_number() over (order by r.reported_at, r.id), r.geom, r.class_code, r.condition_no, r.component_code,
+    case
+      when r.geom is null then 'no_place'
+      when r.reported_at is null then 'no_time'
+      when l.code is null then 'unknown_class'
+      when r.condition_no is not null and c.no is null then 'unknown_condition'
+    end
+  from (
+    select * from cases.report w where w.case_no is null and w.refusal is null
+    order by w.id limit batch for update skip locked) r
+  left join layers.class l on l.edition = open_reports.edition and l.code = r.class_code
+  left join layers.condition c on c.edition = open_reports.edition and c.class_code = r.class_code and c.no = r.condition_no;
+
+  create temporary table if not exists answered (
+    id bigint, cell_id bigint, placed text, placed_m double precision, border_m double precision, border_code text,
+    unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint) on commit drop;
+  truncate answered;
+  insert into answered
+  select o.id, a.cell_id, a.placed, a.placed_m, a.border_m, a.border_code, a.unit_id, a.assisting_ids, a.basis,
+    a.resolved_by, a.rule_id
+  from (select array_agg(geom order by ord) as points, array_agg(class_code order by ord) as classes,
+          array_agg(condition_no order by ord) as conditions, array_agg(component_code order by ord) as components,
+          array_agg(id order by ord) as ids
+        from opening where refusal is null) q
+  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components) a
+  join opening o on o.id = q.ids[a.ord];
+
+  update opening o set refusal = 'outside' from answered a where a.id = o.id and a.cell_id is null;
+  update opening o
+  set no = to_char(r.reported_at at time zone zone, 'YYYYMMDD')::bigint * 1000000 + nextval('cases.serial')
+  from cases.report r where r.id = o.id and o.refusal is null;
+
+  insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
+    description, reported_at, due_at, disposed_at, closed_at, stage, last_seq, cell_id, placed, placed_m, border_m,
+    border_code, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source)
+  select o.no, r.channel, open_reports.edition, r.class_code, r.condition_no, r.component_code, r.geom, r.accuracy_m,
+    r.address, r.description, r.reported_at, r.due_at, r.disposed_at, r.closed_at, r.stage, 1, a.cell_id, a.placed,
+    a.placed_m, a.border_m, a.border_code, a.unit_id, a.assisting_ids, a.basis, a.resolved_by, a.rule_id, r.data_source
+  from opening o join cases.report r on r.id = o.id join answered a on a.id = o.id
+  where o.refusal is null;
+
+  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, data)
+  select o.no, 1, open_reports.actor, 'none', 'import', r.stage, r.note, a.unit_id, a.assisting_ids, a.basis,
+    a.resolved_by, a.rule_id,
+    jsonb_strip_nulls(jsonb_build_object('channel', r.channel, 'key', r.key, 'reported_at', r.reported_at,
+      'due_at', r.due_at, 'disposed_at', r.disposed_at, 'closed_at', r.closed_at))
+  from opening o join cases.report r on r.id = o.id join answered a on a.id = o.id
+  where o.refusal is null;
+
+  update cases.report r
+  set case_no = o.no, refusal = o.refusal, refusal_en = t.en, refusal_zh = t.zh
+  from opening o
+  left join lateral cases.refusal_text(o.refusal, o.geom, o.class_code, o.condition_no) t on true
+  where o.id = r.id;
+
+  return query select count(*) filter (where refusal is null), count(*) filter (where refusal is not null) from opening;
+end $$;
+comment on function cases.open_reports is 'Assign and open the next reports that wait; returns how many became cases and how many were refused';
+
+create or replace view served.case as
+  select e.no, e.channel, e.class_code, l.name_zh as class_zh, l.name_en as class_en, e.condition_no, e.component_code,
+    e.stage, s.name_zh as stage_zh, e.reported_at, e.due_at, e.disposed_at, e.closed_at, k.code as cell_code,
+    k.community_code, u.name_zh as unit_zh, u.name_en as unit_en, e.basis, e.resolved_by, r.code as rule_code,
+    e.placed, e.border_m, e.data_source, c.simulated, e.geom
+  from cases.case e
+  join grids.cell k on k.id = e.cell_id
+  join layers.class l on l.edition = e.edition and l.code = e.class_code
+  join cases.stage s on s.code = e.stage
+  left join layers.unit u on u.id = e.unit_id
+  left join cases.rule r on r.id = e.rule_id
+  cross join grids.city c;
+comment on view served.case is 'Cases with the names of class, stage, cell, unit and rule';

@@ -1,0 +1,1 @@
+"""Where: administrative areas, the ground, and the 10 000 m² unit grid."""

@@ -1,0 +1,18 @@
+"""The ground: streets, rail, water, walls, buildings and green, on which cutting, checks and maps stand."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+from sqlalchemy import Connection
+
+from gis.crs import snap
+from gis.db import copy_frame
+from gis.history import Version
+
+COLUMNS = ["kind", "grade", "name_zh", "name_en", "width_m", "data_source"]
+
+
+def load_ground(conn: Connection, ground: gpd.GeoDataFrame, version: Version) -> int:
+    """Write the ground (columns kind, grade, names, width_m, data_source, geometry); returns the rows."""
+    frame = version.stamp(ground[COLUMNS].assign(geom=snap(ground.geometry)))
+    return copy_frame(conn, frame, "grids.barrier")

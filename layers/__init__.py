@@ -1,0 +1,1 @@
+"""What: the catalogue, the organisations and the component inventory."""

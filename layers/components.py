@@ -1,0 +1,45 @@
+"""Components (部件): manholes, lamps, bins, trees … and the cell each stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import geopandas as gpd
+import pandas as pd
+from sqlalchemy import Connection
+
+from gis.crs import snap
+from gis.db import copy_frame, query
+from gis.history import Version
+from layers.units import refuse_unknown, unit_ids
+
+ROLES = {
+    "supervising_unit": "supervising_unit_id",
+    "owner_unit": "owner_unit_id",
+    "maintainer_unit": "maintainer_unit_id",
+}
+COLUMNS = ["code", "class_code", "name_zh", "state", "surveyed_on", "data_source", "attrs"]
+
+
+def load_components(
+    conn: Connection,
+    components: gpd.GeoDataFrame,
+    edition: str,
+    version: Version,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Write components (columns of COLUMNS, unit codes, geometry in the city's CRS); returns the rows.
+
+    The cell is found by spatial join in PostGIS: of a point itself, of lines and polygons a point on them; on a
+    shared border the lowest code. Raises Invalid that names an unknown unit.
+    """
+    ids = unit_ids(conn)
+    frame = components[COLUMNS].assign(geom=snap(components.geometry), edition=edition)
+    for role, column in ROLES.items():
+        refuse_unknown(components[role], ids, "components", role)
+        frame[column] = pd.array([ids.get(code) for code in components[role]], dtype="Int64")
+    conn.execute(query("layers", "stage_components"))
+    rows = copy_frame(conn, version.stamp(frame), "staged_component", progress=progress)
+    conn.execute(query("layers", "place_components"))
+    return rows
