@@ -1,0 +1,68 @@
+"""The docs and the code name the same things."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from api.cli import app
+from gis.settings import Settings
+
+HOME = Path(__file__).resolve().parents[1]
+PAGES = [HOME / "README.md", HOME / "README.zh.md", *sorted((HOME / "docs").glob("*.md"))]
+COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_reference(command: str) -> None:
+    assert f"`wanmi {command}" in (HOME / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_in_the_reference(name: str) -> None:
+    assert f"`WANMI_{name.upper()}`" in (HOME / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_the_docs_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:\./|`)wanmi (?:--\w+ \S+ )?([a-z]+)", text))
+    assert named <= set(COMMANDS), named - set(COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_both_readmes_show_the_same_commands() -> None:
+    blocks = [
+        re.findall(r"^\./wanmi [^#\n]*", (HOME / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("README.md", "README.zh.md")
+    ]
+    assert [line.split() for line in blocks[0]] == [line.split() for line in blocks[1]]
+
+
+def test_no_package_host_and_no_machine_path_is_committed() -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, text=True, check=True).stdout
+    names = [
+        HOME / name for name in tracked.split("\0") if name.endswith((".py", ".sql", ".toml", ".lock", ".md", "wanmi"))
+    ]
+    hosts = re.compile(
+        "|".join(
+            [
+                "pypi" + r"\.org",
+                "pythonhosted" + r"\.",
+                "deb" + r"\.debian",
+                "npmjs" + r"\.",
+                "/ro" + "ot/",
+                "/wo" + "rk/",
+            ]
+        )
+    )
+    found = [name for name in names if name.exists() and hosts.search(name.read_text(encoding="utf-8"))]
+    assert not found
