@@ -132,7 +132,8 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     stages("reports | 上报案件", 0.7)
     desk.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
     desk.ensure_partitions(conn)
-    conn.execute(text("analyze"))
+    # Not the tables of cases: statistics that call them empty would make every key check walk them as they fill.
+    conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
 
 
 def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -146,7 +147,7 @@ def locate(
     y: Annotated[float, typer.Argument(help="North in metres, or latitude.")],
     class_code: Annotated[str, typer.Option("--class", help="Class of the problem, such as E0102.")],
     city: CityOption = None,
-    crs: Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = 4490,
+    crs: Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = 4326,
     condition: Annotated[int | None, typer.Option(help="Number of the filing condition.")] = None,
     component: Annotated[str | None, typer.Option(help="Code of the component concerned.")] = None,
 ) -> None:
@@ -320,6 +321,7 @@ def _tell(error: WanmiError, context: typer.Context) -> NoReturn:
 
 def main() -> None:
     """The entry of ``./wanmi``."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `wanmi unassigned | head` ends quietly
     app(prog_name="wanmi")
 
 

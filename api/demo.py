@@ -25,10 +25,16 @@ HOTTEST = 5
 FONT_PACKAGE = "fonts-wqy-microhei"
 HOTTEST_ON_PAGE = 50
 LEVELS = {
-    "city": ("city", "市"),
-    "district": ("districts", "区"),
-    "street": ("streets", "街道"),
-    "community": ("communities", "社区"),
+    "district": ("district", "districts", "区"),
+    "street": ("street", "streets", "街道"),
+    "community": ("community", "communities", "社区"),
+}
+REFUSALS = {
+    "outside": ("lie outside the grid", "不在网格范围内"),
+    "no_place": ("have no usable coordinates", "没有可用坐标"),
+    "no_time": ("have no time of report", "缺少上报时间"),
+    "unknown_class": ("are of a class that the catalogue does not have", "类别不在目录中"),
+    "unknown_condition": ("name a filing condition that the class does not have", "立案条件不存在"),
 }
 BASES = {
     ("component", "maintainer"): ("maintainer of the component", "部件养护单位"),
@@ -112,10 +118,10 @@ def print_summary(out: Console, city: City, numbers: Numbers, seconds: dict[str,
     counted = {row.level: row.areas for row in n.areas if row.level != "city"}
     line(
         "  areas       "
-        + ", ".join(f"{count} {LEVELS[level][0]}" for level, count in counted.items())
+        + ", ".join(f"{count} {LEVELS[level][count != 1]}" for level, count in counted.items())
         + f"; {area_km2:.1f} km²",
         "  区域        "
-        + "、".join(f"{count} 个{LEVELS[level][1]}" for level, count in counted.items())
+        + "、".join(f"{count} 个{LEVELS[level][2]}" for level, count in counted.items())
         + f";共 {area_km2:.1f} 平方公里",
     )
     spread = [round(value) for value in n.cells.spread_m2]
@@ -170,7 +176,7 @@ def print_summary(out: Console, city: City, numbers: Numbers, seconds: dict[str,
         f"              {refused:>8,}  未能立案" + ("(wanmi unassigned 可列出):" if refused else ""),
     )
     for row in n.refused:
-        out.print(f"              {row.reports:>8,}    {name(row, 'example')}", markup=False)
+        out.print(f"              {row.reports:>8,}    {REFUSALS[row.refusal][chinese]}", markup=False)
     for labels, en, zh in (
         (n.area_labels, "lie in the area that the source names", "与来源标注的区域一致"),
         (n.unit_labels, "go to the unit that handled them", "与来源标注的责任单位一致"),

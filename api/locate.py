@@ -60,7 +60,12 @@ def answer(
     near_zh = f"(不在任何网格内,最近网格距 {found.placed_m:.1f} 米)" if near else ""
     lines.append((f"cell        {found.cell_code}{near}", f"单元网格    {found.cell_code}{near_zh}"))
     for area in conn.execute(query("grids", "areas_of_cell"), {"cell_code": found.cell_code}):
-        words = {"community": "社区", "street": "街道", "district": "区", "city": "市"}
+        words = {
+            "community": "社区        ",
+            "street": "街道        ",
+            "district": "区          ",
+            "city": "市          ",
+        }
         lines.append(
             (
                 f"{area.level:<12}{area.name_en} ({area.code})",
@@ -101,16 +106,15 @@ def _class_names(conn: Connection, class_code: str) -> tuple[str, str]:
 def _with_readings(
     conn: Connection, city: City, x: float, y: float, srid: int, error: UnfitCoordinates
 ) -> UnfitCoordinates:
-    """The error with the readings of the numbers that would put them into the city, if there are any."""
+    """The error with what would mend it: readings that would put the place into the city, else where the city is."""
     if not (math.isfinite(x) and math.isfinite(y)):
         return error
-    readings = diagnose(x, y, srid, Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid))
-    if not readings:
-        return error
-    return UnfitCoordinates(
-        error.en,
-        error.zh,
-        mend="it would lie inside if read as: " + "; ".join(reading.en for reading in readings),
-        mend_zh="若按以下方式理解则在城市范围内:" + ";".join(reading.zh for reading in readings),
-        **error.where,
-    )
+    extent = Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid)
+    readings = diagnose(x, y, srid, extent)
+    covered = f"{extent.west:.4f} … {extent.east:.4f}, {extent.south:.4f} … {extent.north:.4f}"
+    en = f"check the numbers: the city covers longitude, latitude {covered}"
+    zh = f"请核对坐标:城市范围为经度、纬度 {covered}"
+    if readings:
+        en = "it would lie inside if read as: " + "; ".join(reading.en for reading in readings)
+        zh = "若按以下方式理解则在城市范围内:" + ";".join(reading.zh for reading in readings)
+    return UnfitCoordinates(error.en, error.zh, mend=en, mend_zh=zh, **error.where)

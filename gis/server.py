@@ -171,7 +171,7 @@ def _start(data: Path, cache: Path, say: Say, *, throwaway: bool) -> None:
     (data / "server.json").unlink(missing_ok=True)
     cluster = data / "postgresql"
     made_by = cluster / "PG_VERSION"
-    major = int(made_by.read_text()) if made_by.exists() else None
+    major = int(made_by.read_text().split(".")[0]) if made_by.exists() else None
     programs = find_programs(cache, say, major=major)
     server_user = _server_user()
     if not made_by.exists():
@@ -355,7 +355,7 @@ def supervise() -> None:
     ready = False
     try:
         while server.poll() is None:
-            if not ready and _is_ready(cluster):
+            if not ready and _is_ready(cluster, server.pid):
                 state = {key: order[key] for key in ("programs", "major", "environment", "origin")}
                 _write_whole(data / "server.json", json.dumps({**state, "pid": server.pid, "socket": socket}))
                 ready = True
@@ -386,10 +386,11 @@ def _stop_on_signal(number: int, frame: object) -> None:
     raise SystemExit(number)
 
 
-def _is_ready(cluster: Path) -> bool:
-    """Whether the postmaster says in its pid file that it takes connections."""
+def _is_ready(cluster: Path, pid: int) -> bool:
+    """Whether this postmaster says in its pid file that it takes connections (a killed one's file says so too)."""
     with suppress(OSError, IndexError):
-        return (cluster / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
+        lines = (cluster / "postmaster.pid").read_text().splitlines()
+        return lines[0].strip() == str(pid) and lines[7].strip() == "ready"
     return False
 
 

@@ -25,13 +25,18 @@ comment on function cases.resolve is 'The unit that a role means at one place fo
 -- 4. nobody.
 -- A place on a shared border belongs to the cell with the lowest code. Rules are resolved once per distinct class,
 -- condition and cell. Points are in the city's system, snapped.
+-- How many rows an array holds is unknown to the planner: without enable_nestloop = off it joins thousands of places
+-- to thousands of resolved rules by comparing each with each. Look-ups by index are lateral, so they stay loops.
 create or replace function cases.assign(
   points geometry[], class_codes text[], condition_nos integer[], component_codes text[])
 returns table (
   ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
   border_m double precision, border_code text,
   unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint)
-language sql stable parallel safe as $$
+language plpgsql stable set enable_nestloop = off as $$
+#variable_conflict use_column
+begin
+return query
 with asked as materialized (
   select a.ord, a.point, a.class_code, a.condition_no, a.component_code
   from unnest(points, class_codes, condition_nos, component_codes)
@@ -90,7 +95,9 @@ gathered as (
   left join bodies b on b.cell_code = l.cell_code
   left join ruled g on g.cell_code = l.cell_code and g.class_code = l.class_code
     and g.condition_no is not distinct from l.condition_no
-  left join layers.component k on k.code = l.component_code and upper_inf(k.valid)
+  left join lateral (
+    select c.maintainer_unit_id, c.owner_unit_id from layers.component c
+    where c.code = l.component_code and upper_inf(c.valid) limit 1) k on true
   left join lateral (
     select r.id as rule_id from cases.rule r
     where upper_inf(r.valid) and r.zone is not null and st_covers(r.zone, l.point)
@@ -141,8 +148,10 @@ select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border
 from gathered g
 left join led on led.ord = g.ord
 left join assisted on assisted.ord = g.ord
-order by g.ord
-$$;
+order by g.ord;
+end $$;
+comment on function cases.assign is 'Cell, border, responsible unit and reason for places of classes, conditions and components';
+comment on function cases.assign is 'Cell, nearness to a border, responsible unit and reason of each place; arrays of equal length, one row each';
 
 create or replace function cases.refusal_text(
   refusal text, point geometry, class_code text, condition_no integer, out en text, out zh text)

@@ -37,8 +37,7 @@ from cases.case;
 select basis, resolved_by, count(*) as cases from cases.case group by basis, resolved_by order by 3 desc;
 
 -- name: refused_reports
-select refusal, count(*) as reports, min(refusal_en) as example_en, min(refusal_zh) as example_zh
-from cases.report where refusal is not null group by refusal order by 2 desc;
+select refusal, count(*) as reports from cases.report where refusal is not null group by refusal order by 2 desc;
 
 -- name: unassigned
 select r.channel, r.key, r.case_no, r.class_code, r.condition_no, r.x, r.y, r.srid, r.reported_at,
@@ -80,7 +79,3 @@ from cases.assign(array[st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1
   array[cast(:condition_no as integer)], array[cast(:component_code as text)]) a
 left join layers.unit u on u.id = a.unit_id
 left join cases.rule r on r.id = a.rule_id;
-
--- name: areas_of_cell
-select level, code, name_zh, name_en from grids.area
-where upper_inf(valid) and code = any (grids.area_prefixes(:cell_code)) order by length(code) desc;

@@ -32,3 +32,7 @@ from grids.cell where upper_inf(valid);
 
 -- name: responsibility_grids
 select count(*) from grids.responsibility where upper_inf(valid);
+
+-- name: areas_of_cell
+select level, code, name_zh, name_en from grids.area
+where upper_inf(valid) and code = any (grids.area_prefixes(:cell_code)) order by length(code) desc;
