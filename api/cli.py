@@ -82,6 +82,8 @@ def demo(
 ) -> None:
     """Set up everything, load a city, assign its cases, print a summary, write a heat map (PNG and HTML).
 
+    准备一切,载入城市,确定案件归属,打印汇总,绘制热力图。
+
     Example: wanmi demo --city washington --out maps
     """
     from api.city import load_city
@@ -110,6 +112,8 @@ def load(
 ) -> None:
     """Load a city into its database and open a case for each of its reports.
 
+    将城市数据载入数据库,并为每件上报立案。
+
     Example: wanmi load washington --from ../shared/data/washington
     """
     from api.city import load_city
@@ -130,6 +134,8 @@ def unassigned(
     out: Annotated[Path | None, typer.Option(help="CSV file to write; default: standard output.")] = None,
 ) -> None:
     """List as CSV every report without a case or a unit, with the reason why not.
+
+    以 CSV 列出未立案或无责任单位的上报及原因。
 
     Example: wanmi unassigned --city ankang --out unassigned.csv
     """
@@ -153,6 +159,8 @@ def locate(
 ) -> None:
     """Say where a place lies, who is responsible there for a class of problem, and why.
 
+    查询一个位置所在网格与区域、责任单位及理由。
+
     Example: wanmi locate 109.0235 32.698 --class E0102
     """
     from api.locate import answer
@@ -174,6 +182,8 @@ def backup(
 ) -> None:
     """Write the databases of all cities to one file that any later PostgreSQL can read.
 
+    将所有城市的数据库备份到一个文件。
+
     Example: wanmi backup wanmi-2026-11-23.tar
     """
     from api.backup import backup as write
@@ -193,6 +203,8 @@ def restore(
 ) -> None:
     """Bring the cities of a backup back, also into another folder or a newer PostgreSQL.
 
+    从备份文件恢复城市。
+
     Example: wanmi --data /srv/wanmi restore wanmi-2026-11-23.tar
     """
     from api.backup import restore as read
@@ -209,6 +221,8 @@ def restore(
 )
 def run_tests(context: typer.Context) -> None:
     """Run ruff, mypy and pytest on the project; further words go to pytest.
+
+    运行代码检查与测试;其余参数交给 pytest。
 
     Example: wanmi test tests/test_codes.py -x
     """
@@ -229,6 +243,8 @@ def run_tests(context: typer.Context) -> None:
 def run_python(context: typer.Context) -> None:
     """Run the environment's Python with the database's address in WANMI_DATABASE_URL.
 
+    运行私有环境的 Python,数据库地址在 WANMI_DATABASE_URL 中。
+
     Example: wanmi python -c "import geopandas; print(geopandas.__version__)"
     """
     from gis.db import access, database_name
@@ -236,8 +252,9 @@ def run_python(context: typer.Context) -> None:
     settings: Settings = context.obj
     with access(settings, speaker(settings)) as server:
         environment = {**os.environ, "WANMI_DATABASE_URL": server.url(database_name(settings.city))}
-        done = subprocess.run([sys.executable, *context.args], env=environment)
-    raise typer.Exit(done.returncode)
+        if server.server is not None:  # the lease goes over to the program that takes this one's place
+            os.set_inheritable(server.server.lease, True)
+        os.execve(sys.executable, [sys.executable, *context.args], environment)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def answer(
         lines.append(
             (
                 f"{area.level:<12}{area.name_en} ({area.code})",
-                f"{words[area.level]}          {area.name_zh}({area.code})",
+                f"{words[area.level]}{area.name_zh}({area.code})",
             )
         )
     en, zh = explain(found.basis, found.resolved_by, found.rule_code, found.source_document)

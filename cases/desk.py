@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 from gis.crs import snap, to_city
 from gis.db import copy_frame, query
 
-COLUMNS = [
-    "channel",
+#: What a report is, as its sender gave it; the columns of a frame of reports.
+REPORT_COLUMNS = [
     "key",
+    "channel",
     "class_code",
     "condition_no",
     "component_code",
@@ -49,7 +50,7 @@ class Opened:
 def receive_reports(
     conn: Connection, reports: pd.DataFrame, srid: int, *, progress: Callable[[float], None] | None = None
 ) -> int:
-    """Keep reports as received (columns of COLUMNS) with their place in the city's system ``srid``.
+    """Keep reports as received (REPORT_COLUMNS) with their place in the city's system ``srid``.
 
     A place that is none (missing, not a number, outside its system's range) is kept without a point: opening it is
     refused with the reason. A key that was received before is left as it is. Returns the new rows.
@@ -58,7 +59,7 @@ def receive_reports(
     there = np.isfinite(x) & np.isfinite(y)
     points = np.full(len(reports), None, dtype=object)
     points[there] = shapely.points(snap(x[there]), snap(y[there]))
-    frame = reports[COLUMNS].copy()
+    frame = reports[REPORT_COLUMNS].copy()
     for column in ("condition_no", "srid"):
         frame[column] = frame[column].astype("Int64")
     frame["geom"] = gpd.GeoSeries(points, index=frame.index, crs=srid)

@@ -21,33 +21,12 @@ import pandas as pd
 import shapely
 from pyproj import Transformer
 
+from cases.desk import REPORT_COLUMNS
 from gis.errors import UnfitFile
 from grids.opendata import Progress, build_areas, district_codes, read_ground, read_left_out
 from grids.opendata_files import Finding, Profile, finding, read_layer, read_profile
 from layers.opendata import read_catalogue, read_components
 
-REPORT_COLUMNS = [
-    "key",
-    "channel",
-    "class_code",
-    "condition_no",
-    "component_code",
-    "x",
-    "y",
-    "srid",
-    "accuracy_m",
-    "address",
-    "description",
-    "reported_at",
-    "due_at",
-    "disposed_at",
-    "closed_at",
-    "stage",
-    "note",
-    "unit_label",
-    "area_label",
-    "data_source",
-]
 COLLECTOR_COLUMNS = ["code", "name_zh", "name_en", "unit_code", "responsibility_code"]
 RESPONSIBILITY_COLUMNS = ["code", "name_zh", "name_en", "cell_code"]
 NEVER_BEFORE = pd.Timestamp("1970-01-02", tz="UTC")  #: stamps of the first day of 1970 are empty values

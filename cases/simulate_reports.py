@@ -16,6 +16,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from cases.desk import REPORT_COLUMNS
 from cases.simulate_course import as_received, through_channels, with_conditions, with_course, with_words
 from cases.simulate_days import Days
 from cases.worktime import WorkCalendar
@@ -115,30 +116,6 @@ def simulate_reports(
     frame["unit_label"] = None
     frame["data_source"] = profile["simulation"]["data_source"]
     return frame[REPORT_COLUMNS], truth
-
-
-REPORT_COLUMNS = [
-    "key",
-    "channel",
-    "class_code",
-    "condition_no",
-    "component_code",
-    "x",
-    "y",
-    "srid",
-    "accuracy_m",
-    "address",
-    "description",
-    "reported_at",
-    "due_at",
-    "disposed_at",
-    "closed_at",
-    "stage",
-    "note",
-    "unit_label",
-    "area_label",
-    "data_source",
-]
 
 
 def _moments(days: Days, day: Ints, hours: Any, rng: np.random.Generator) -> pd.DatetimeIndex:

@@ -22,7 +22,7 @@ import shapely
 from geopandas.array import GeometryArray
 from sqlalchemy import Connection, Engine, TextClause, create_engine, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from gis.errors import Conflict, Invalid, NotFound, Unavailable, UnfitSetting, WanmiError
 from gis.packages import Say
@@ -110,10 +110,11 @@ def _given(address: str) -> URL:
     try:
         with engine.connect():
             return url
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:  # the latter: an option that libpq does not know
         reason = str(error.orig).strip().splitlines()[0]
+        shown = url.difference_update_query(["password"]).render_as_string(hide_password=True)
         raise Unavailable(
-            f"no server answers at WANMI_DATABASE_URL ({url.render_as_string(hide_password=True)}): {reason}",
+            f"no server answers at WANMI_DATABASE_URL ({shown}): {reason}",
             "按 WANMI_DATABASE_URL 无法连接数据库",
             mend=mend,
             setting="WANMI_DATABASE_URL",
@@ -144,10 +145,14 @@ def ensure_database(access: Access, database: str) -> Engine:
         if not there:
             _execute_or_refuse(conn, f'create database "{database}" encoding utf8 template template0', database)
     engine = access.engine(database)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        for name in EXTENSIONS:
-            if not conn.scalar(text("select 1 from pg_extension where extname = :name"), {"name": name}):
-                _execute_or_refuse(conn, f"create extension if not exists {name}", database)
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            for name in EXTENSIONS:
+                if not conn.scalar(text("select 1 from pg_extension where extname = :name"), {"name": name}):
+                    _execute_or_refuse(conn, f"create extension if not exists {name}", database)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -219,25 +224,33 @@ def copy_frame(
     columns = list(frame.columns) if columns is None else columns
     names = ", ".join(f'"{name}"' for name in columns)
     cursor = conn.connection.driver_connection.cursor()  # type: ignore[union-attr]
-    with cursor.copy(f"copy {table} ({names}) from stdin (format csv, null '\\N')") as copy:
+    with cursor.copy(f"copy {table} ({names}) from stdin") as copy:
         for start in range(0, len(frame), COPY_ROWS):
             part = frame.iloc[start : start + COPY_ROWS]
-            out = pd.DataFrame({name: _copied(part[name]) for name in columns})
-            copy.write(out.to_csv(index=False, header=False, na_rep="\\N"))
+            rows = zip(*(_copied(part[name]) for name in columns), strict=True)
+            copy.write("".join("\t".join(row) + "\n" for row in rows))
             if progress is not None:
                 progress(min(1.0, (start + COPY_ROWS) / len(frame)))
     return len(frame)
 
 
-def _copied(column: Any) -> Any:
-    """A column as COPY's CSV wants it."""
+#: What COPY's text format would take for the end of a value, of a row, or of everything.
+_ESCAPED = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _copied(column: Any) -> list[str]:
+    """The values of a column as COPY's text format wants them."""
     if isinstance(column.array, GeometryArray):
         geometry = shapely.set_srid(np.asarray(column.array), column.array.crs.to_epsg())
-        return shapely.to_wkb(geometry, hex=True, include_srid=True)
-    values = column.to_numpy()
-    if values.dtype == object and any(isinstance(value, dict | list) for value in values[:50]):
-        return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    return values if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb" else column.array
+        values = shapely.to_wkb(geometry, hex=True, include_srid=True).tolist()
+    else:
+        values = column.tolist()
+        if column.dtype == object:
+            values = [
+                json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value for value in values
+            ]
+    missing = pd.isna(column).tolist()
+    return ["\\N" if gone else str(value).translate(_ESCAPED) for value, gone in zip(values, missing, strict=True)]
 
 
 #: How an error that the database raises on purpose (its SQLSTATE) becomes one of the family.

@@ -8,17 +8,16 @@ unpacked: these paths break Python's own wheels.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 from gis.errors import Unavailable
+from gis.locks import file_lock
 
 #: Not unpacked: the machine's own C library must be used, and the others are tools that no server calls.
 LEFT_OUT = re.compile(
@@ -51,7 +50,11 @@ def unpack(pattern: str, tree: Path, say: Say, *, finish: Callable[[Path], None]
             mend=f"{line}, or set WANMI_DATABASE_URL to a server that has PostGIS",
         )
     tree.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(tree.parent / "packages.lock", say):
+
+    def wait() -> None:
+        say("another start is unpacking; waiting for it", "另一个进程正在解包,请稍候")
+
+    with file_lock(tree.parent / "packages.lock", wait):
         if (tree / "ready").exists():
             return tree
         free = shutil.disk_usage(tree.parent).free
@@ -110,17 +113,6 @@ def library_environment(tree: Path) -> dict[str, str]:
         "PROJ_LIB": str(tree / "usr/share/proj"),
         "GDAL_DATA": str(tree / "usr/share/gdal"),
     }
-
-
-@contextmanager
-def _locked(path: Path, say: Say):  # type: ignore[no-untyped-def]
-    with path.open("w") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another start is unpacking; waiting for it", "另一个进程正在解包,请稍候")
-            fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
 
 
 def _prepare(state: Path) -> None:

@@ -32,6 +32,7 @@ from typing import IO
 from urllib.parse import quote
 
 from gis.errors import Conflict, Unavailable
+from gis.locks import file_lock
 from gis.packages import Say
 from gis.postgis import Programs, find_programs
 
@@ -90,7 +91,11 @@ def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False
     if throwaway:
         _sweep_throwaways(data.parent)
     _own(data)
-    with (data / "lease").open("a") as lease, _start_lock(data, say):
+
+    def wait() -> None:
+        say("another command is starting the server; waiting for it", "另一个命令正在启动数据库,请稍候")
+
+    with (data / "lease").open("a") as lease, file_lock(data / "start.lock", wait):
         fcntl.flock(lease, fcntl.LOCK_SH)
         if not _supervised(data):
             _start(data, cache, say, throwaway=throwaway)
@@ -113,17 +118,6 @@ def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False
         yield server
     finally:
         os.close(server.lease)
-
-
-@contextmanager
-def _start_lock(data: Path, say: Say) -> Iterator[None]:
-    with (data / "start.lock").open("a") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another command is starting the server; waiting for it", "另一个命令正在启动数据库,请稍候")
-            fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
 
 
 def _own(data: Path) -> None:
