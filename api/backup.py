@@ -6,8 +6,11 @@ place and renamed; a restore fills a database beside and renames it, so that nei
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -15,14 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from gis.db import Access, database_name, list_databases
-from gis.errors import Conflict, NotFound, Unavailable, UnfitFile, WanmiError
+from gis.errors import Conflict, NotFound, Unavailable, UnfitFile
 from gis.packages import Say
+from gis.settings import CITY_NAME
 
 FORMAT = 1
 
@@ -55,6 +59,7 @@ def backup(access: Access, file: Path, cities: list[str], say: Say) -> list[str]
             "made_at": datetime.now(UTC).isoformat(),
             "postgresql": programs.major,
             "cities": cities,
+            "sha256": {city: _hash(folder / f"{city}.dump") for city in cities},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
         part = folder / "backup.tar"
@@ -84,19 +89,19 @@ def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]
         for city in manifest["cities"]:
             say(f"restoring {city}", f"正在恢复 {city}")
             beside, old, database = f"restoring_{city}", f"replaced_{city}", database_name(city)
-            _maintain(access, f'drop database if exists "{beside}"')
-            _maintain(access, f'create database "{beside}" encoding utf8 template template0')
+            _maintain(access, f'drop database if exists "{beside}" with (force)')
             command = [programs["pg_restore"], "--no-owner", "--no-privileges", "--exit-on-error", "-d"]
             try:
+                _maintain(access, f'create database "{beside}" encoding utf8 template template0')
                 _run(access, [*command, access.url(beside), str(folder / f"{city}.dump")], beside)
-            except WanmiError:
-                _maintain(access, f'drop database if exists "{beside}"')
+                if city in there:  # the old one goes only when the new one stands in its place
+                    _maintain(access, f'drop database if exists "{old}"')
+                    _disconnect(access, database)
+                    _maintain(access, f'alter database "{database}" rename to "{old}"')
+                _maintain(access, f'alter database "{beside}" rename to "{database}"')
+            except BaseException:
+                _put_back(access, beside, old, database)
                 raise
-            if city in there:  # the old one goes only when the new one stands in its place
-                _maintain(access, f'drop database if exists "{old}"')
-                _disconnect(access, database)
-                _maintain(access, f'alter database "{database}" rename to "{old}"')
-            _maintain(access, f'alter database "{beside}" rename to "{database}"')
             _maintain(access, f'drop database if exists "{old}"')
     return list(manifest["cities"])
 
@@ -106,11 +111,17 @@ def _unpacked(file: Path, folder: Path) -> dict[str, Any]:
         raise UnfitFile(f"there is no file {file}", f"文件 {file} 不存在", mend="correct the path", file=file)
     try:
         with tarfile.open(file) as tar:
-            tar.extractall(folder, filter="data")
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        if manifest["format"] != FORMAT or not all((folder / f"{city}.dump").exists() for city in manifest["cities"]):
+            manifest: dict[str, Any] = json.loads(_member(tar, "manifest.json").read())
+            for city in manifest["cities"]:
+                if not re.fullmatch(CITY_NAME, city):
+                    raise ValueError(f"{city!r} is no city's name")
+                with (folder / f"{city}.dump").open("wb") as dump:
+                    shutil.copyfileobj(_member(tar, f"{city}.dump"), dump)
+        if manifest["format"] != FORMAT:
             raise ValueError("its manifest does not fit")
-    except (tarfile.TarError, OSError, ValueError, KeyError) as error:
+        if {city: _hash(folder / f"{city}.dump") for city in manifest["cities"]} != manifest["sha256"]:
+            raise ValueError("a dump in it is not as it was written")
+    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UnfitFile(
@@ -120,6 +131,28 @@ def _unpacked(file: Path, folder: Path) -> dict[str, Any]:
             file=file,
         ) from None
     return manifest
+
+
+def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    """A plain file of the archive by its exact name; whatever else it holds is never unpacked."""
+    content = tar.extractfile(name)
+    if content is None:
+        raise ValueError(f"{name} is no file")
+    return content
+
+
+def _hash(dump: Path) -> str:
+    with dump.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _put_back(access: Access, beside: str, old: str, database: str) -> None:
+    """After an interruption: the old database under its own name again, the half-filled one gone."""
+    with access.maintenance() as conn:
+        there = set(conn.scalars(text("select datname from pg_database")))
+        if old in there and database not in there:
+            conn.execute(text(f'alter database "{old}" rename to "{database}"'))
+        conn.execute(text(f'drop database if exists "{beside}" with (force)'))
 
 
 @contextmanager
@@ -140,7 +173,7 @@ def _run(access: Access, command: list[str], database: str) -> None:
         words += ["-d", public]
     environment = {**access.find_programs().run_environment(), "PGPASSWORD": str(password)}
     environment |= {key: value for key, value in os.environ.items() if key.startswith("PGSSL")}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd="/")
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=environment, cwd="/")
     if done.returncode:
         tail = " / ".join(done.stderr.strip().splitlines()[-3:])
         raise Unavailable(

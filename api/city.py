@@ -65,7 +65,8 @@ def load_city(
     with advisory_lock(engine, "load", wait=wait):
         with engine.connect() as conn:
             there = is_loaded(conn)
-        if there and source is not None and not replace:
+            waiting = desk.waiting(conn)  # some do when an earlier call was interrupted: then this one carries on
+        if there and source is not None and not replace and not waiting:
             raise Conflict(
                 f"{city.name_en} is loaded already",
                 f"{city.name_zh}已载入",

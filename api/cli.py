@@ -127,6 +127,23 @@ def load(
     print_summary(Console(highlight=False, soft_wrap=True), profile, numbers, stages.seconds, settings.language)
 
 
+@app.command(name="layers")
+def list_layers(context: typer.Context, city: CityOption = None) -> None:
+    """List the layers that QGIS and others can open, with their views and rows.
+
+    列出可在 QGIS 等软件中打开的图层、视图与行数。
+
+    Example: wanmi layers --city washington
+    """
+    from api.layers import LAYERS
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
+        for layer in LAYERS.values():
+            title = layer.title_zh if settings.language == "zh" else layer.title_en
+            print(f"{layer.name:<12}served.{layer.relation:<11}{layer.count(conn):>10,}  EPSG:{profile.srid}  {title}")
+
+
 @app.command()
 def unassigned(
     context: typer.Context,

@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Row, TextClause
 from api.maps import Notice, heat_html, heat_png
 from gis.db import query, read_frame
 from gis.errors import WanmiError
-from gis.frames import read_geoframe
+from gis.layer import read_geoframe
 from gis.packages import unpack
 from gis.raster import RasterGrid, kernel_density
+from grids.areas import AREAS
 from grids.city import City
+from grids.ground import GROUND
 
 BANDWIDTH_M = 150.0  #: about the walk along one cell: hot corners stay apart, single cases melt into streets
 PIXEL_M = 10.0
@@ -224,8 +226,8 @@ def write_maps(conn: Connection, city: City, folder: Path, font: Path | None) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     points = read_frame(conn, query("cases", "points_of_cases"))
-    areas = read_geoframe(conn, query("grids", "areas_now"), city.srid)
-    barriers = read_geoframe(conn, query("grids", "ground_now"), city.srid)
+    areas = AREAS.read(conn, city.srid)
+    barriers = GROUND.read(conn, city.srid)
     top = read_geoframe(conn, query("cases", "hottest_cells"), city.srid, most=HOTTEST_ON_PAGE)
     low_x, low_y, high_x, high_y = areas.total_bounds
     pixel_m = max(PIXEL_M, (high_x - low_x) / 2000)

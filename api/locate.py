@@ -11,7 +11,7 @@ from cases.duty import explain
 from gis.crs import Extent, diagnose, snap
 from gis.db import query
 from gis.errors import Invalid, UnfitCoordinates
-from gis.frames import read_geoframe
+from gis.layer import read_geoframe
 from gis.place import Place
 from grids.city import City
 

@@ -13,6 +13,22 @@ from sqlalchemy import Connection
 
 from gis.crs import snap, to_city
 from gis.db import copy_frame, query
+from gis.layer import Layer
+
+CASES = Layer(
+    name="cases",
+    relation="case",
+    key="no",
+    geometry=("Point",),
+    columns=(
+        *("no", "channel", "class_code", "class_zh", "class_en", "condition_no", "component_code", "stage", "stage_zh"),
+        *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code", "unit_zh", "unit_en"),
+        *("basis", "resolved_by", "rule_code", "placed", "border_m", "data_source", "simulated"),
+    ),
+    title_zh="案件",
+    title_en="Cases",
+    min_zoom=14,
+)
 
 #: What a report is, as its sender gave it; the columns of a frame of reports.
 REPORT_COLUMNS = [

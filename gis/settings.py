@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gis.errors import UnfitSetting
 
+CITY_NAME = "[a-z][a-z0-9_]{0,30}"  #: folder under data/ and part of the database's name
+
 
 def _home() -> Path:
     return Path(os.environ.get("HOME") or f"/var/tmp/wanmi-{os.getuid()}")
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="a PostgreSQL server to use, libpq URL")
     data: Path = Field(default_factory=_default_data, description="folder of the private server's data")
     cache: Path = Field(default_factory=_default_cache, description="folder of what can be made again")
-    city: str = Field("ankang", pattern=r"^[a-z][a-z0-9_]{0,30}$", description="the city to work on")
+    city: str = Field("ankang", pattern=f"^{CITY_NAME}$", description="the city to work on")
     language: Literal["en", "zh"] = Field(default_factory=default_language, description="en or zh")
     home: Path = Field(default_factory=lambda: Path(__file__).resolve().parents[1], description="folder of the project")
     python: str | None = Field(None, description="the Python for the door to build its environment with")

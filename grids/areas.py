@@ -11,6 +11,27 @@ from gis.crs import snap
 from gis.db import copy_frame, query
 from gis.errors import Invalid
 from gis.history import Version
+from gis.layer import Layer
+
+AREAS = Layer(
+    name="areas",
+    relation="area",
+    key="code",
+    geometry=("MultiPolygon",),
+    columns=("code", "level", "parent_code", "name_zh", "name_en", "data_source", "simulated"),
+    title_zh="行政区域",
+    title_en="Administrative areas",
+)
+CELLS = Layer(
+    name="cells",
+    relation="cell",
+    key="code",
+    geometry=("Polygon",),
+    columns=("code", "community_code", "area_m2", "area_class", "simulated"),
+    title_zh="单元网格",
+    title_en="Unit grid cells",
+    min_zoom=13,
+)
 
 
 def load_areas(conn: Connection, areas: gpd.GeoDataFrame, version: Version) -> int:

@@ -8,6 +8,17 @@ from sqlalchemy import Connection
 from gis.crs import snap
 from gis.db import copy_frame
 from gis.history import Version
+from gis.layer import Layer
+
+GROUND = Layer(
+    name="ground",
+    relation="ground",
+    key="id",
+    geometry=("LineString", "MultiLineString", "Polygon", "MultiPolygon"),
+    columns=("id", "kind", "grade", "name_zh", "name_en", "width_m", "data_source", "simulated"),
+    title_zh="地物",
+    title_en="The ground: streets, rail, water, walls, buildings, green",
+)
 
 COLUMNS = ["kind", "grade", "name_zh", "name_en", "width_m", "data_source"]
 

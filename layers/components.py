@@ -11,8 +11,22 @@ from sqlalchemy import Connection
 from gis.crs import snap
 from gis.db import copy_frame, query
 from gis.history import Version
+from gis.layer import Layer
 from layers.units import refuse_unknown, unit_ids
 
+COMPONENTS = Layer(
+    name="components",
+    relation="component",
+    key="code",
+    geometry=("Point", "LineString", "Polygon"),
+    columns=(
+        *("code", "class_code", "class_zh", "class_en", "cell_code", "state", "supervising_zh", "owner_zh"),
+        *("maintainer_zh", "surveyed_on", "changed_on", "data_source", "attrs", "simulated"),
+    ),
+    title_zh="部件",
+    title_en="Components",
+    min_zoom=15,
+)
 ROLES = {
     "supervising_unit": "supervising_unit_id",
     "owner_unit": "owner_unit_id",

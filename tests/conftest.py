@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,25 @@ def conn(hamlet_engine: Engine) -> Iterator[Connection]:
 
 def copied(server: Access, city: City, name: str) -> Engine:
     """An engine on a fresh copy of a city's database, which the test may change as it likes."""
-    database = f"copy_{name}"
+    return server.engine(copy_database(server, database_name(city.id), f"copy_{name}"))
+
+
+def copy_database(server: Access, source: str, database: str) -> str:
+    """A fresh database ``database``, a copy of ``source`` (which nobody may be using); returns its name."""
     with template_lock(server), server.maintenance() as connection:
         connection.execute(text(f'drop database if exists "{database}" with (force)'))
-        connection.execute(text(f'create database "{database}" template "{database_name(city.id)}"'))
-    return server.engine(database)
+        connection.execute(text(f'create database "{database}" template "{source}"'))
+    return database
+
+
+@pytest.fixture(scope="session")
+def blank(server: Access) -> str:
+    """A database with the schema and no city; tests work on copies of it (see copy_database)."""
+    city = replace(hamlet()[0], id="blank")
+    with template_lock(server):
+        if city.id not in list_databases(server):
+            city_engine(server, city).dispose()
+    return database_name(city.id)
 
 
 @pytest.fixture(scope="session")

@@ -217,9 +217,12 @@ begin
   join opening o on o.id = q.ids[a.ord];
 
   update opening o set refusal = 'outside' from answered a where a.id = o.id and a.cell_id is null;
-  update opening o
-  set no = to_char(r.reported_at at time zone zone, 'YYYYMMDD')::bigint * 1000000 + nextval('cases.serial')
-  from cases.report r where r.id = o.id and o.refusal is null;
+  update opening o set no = numbered.no
+  from (
+    select q.id, to_char(q.reported_at at time zone zone, 'YYYYMMDD')::bigint * 1000000 + nextval('cases.serial') as no
+    from (select w.id, r.reported_at from opening w join cases.report r on r.id = w.id
+          where w.refusal is null order by w.ord) q) numbered  -- serials follow the time of report
+  where numbered.id = o.id;
 
   insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
     description, reported_at, due_at, disposed_at, closed_at, stage, last_seq, cell_id, placed, placed_m, border_m,

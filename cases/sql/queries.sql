@@ -2,6 +2,7 @@
 select code, id from cases.rule where upper_inf(valid);
 
 -- name: stage_reports
+drop table if exists pg_temp.staged_report;
 create temporary table staged_report (like cases.report including defaults) on commit drop;
 alter table staged_report drop column id;
 

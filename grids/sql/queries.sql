@@ -13,14 +13,8 @@ select id, name_zh, name_en, timezone, simulated, attribution, findings, loaded_
 -- name: responsibility_ids
 select code, id from grids.responsibility where upper_inf(valid);
 
--- name: areas_now
-select code, level, name_zh, name_en, data_source, geom from grids.area where upper_inf(valid) order by code;
-
 -- name: cities_now
 select code, geom from grids.area where upper_inf(valid) and level = 'city';
-
--- name: ground_now
-select kind, grade, name_zh, name_en, width_m, data_source, geom from grids.barrier where upper_inf(valid) order by id;
 
 -- name: counts_of_areas
 select level, count(*) as areas, sum(st_area(geom)) / 1e6 as area_km2 from grids.area where upper_inf(valid)

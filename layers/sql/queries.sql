@@ -5,6 +5,7 @@ select code, id from layers.unit;
 update layers.unit set parent_id = :parent_id where id = :id;
 
 -- name: stage_components
+drop table if exists pg_temp.staged_component;
 create temporary table staged_component (like layers.component including defaults) on commit drop;
 alter table staged_component drop column id;
 
