@@ -37,7 +37,11 @@ TABLES = (
 def city_engine(access: Access, city: City) -> Engine:
     """The engine of a city's database, made and migrated if need be."""
     engine = ensure_database(access, database_name(city.id))
-    migrate(engine, city.srid)
+    try:
+        migrate(engine, city.srid)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

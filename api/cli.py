@@ -37,7 +37,6 @@ class Door(TyperGroup):
 app = typer.Typer(
     name="wanmi",
     cls=Door,
-    help="Digital city management (数字城管): grid, components and cases of a city in PostGIS.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -160,10 +159,15 @@ def unassigned(
 
     with opened(context, city, loaded=True) as (engine, _, _), engine.connect() as conn:
         frame = read_frame(conn, query("cases", "unassigned"))
-    frame.to_csv(out or sys.stdout, index=False)
+    frame = frame.astype({"case_no": "Int64", "condition_no": "Int64", "srid": "Int64"})
+    if out is None:
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        with out.open("w", encoding="utf-8", newline="") as file:
+            frame.to_csv(file, index=False)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # -77.03 is a longitude
 def locate(
     context: typer.Context,
     x: Annotated[float, typer.Argument(help="East in metres, or longitude.")],

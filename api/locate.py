@@ -8,7 +8,7 @@ import math
 from sqlalchemy import Connection
 
 from cases.duty import explain
-from gis.crs import Extent, diagnose, snap
+from gis.crs import Extent, crs_of, diagnose, snap
 from gis.db import query
 from gis.errors import Invalid, UnfitCoordinates
 from gis.layer import read_geoframe
@@ -33,6 +33,7 @@ def answer(
     (with the readings that would put them inside), Invalid for a class the catalogue does not have.
     """
     class_zh, class_en = _class_names(conn, class_code)
+    crs_of(srid)  # an unknown system is refused as such, whatever the numbers
     try:
         here = Place(x, y, srid).to(city.srid)
     except UnfitCoordinates as error:

@@ -27,6 +27,8 @@ class Place:
             raise UnfitCoordinates(
                 f"a place needs two finite numbers, not ({self.x}, {self.y})",
                 f"位置须有两个有限的数值，而不是（{self.x}，{self.y}）",
+                mend="give two numbers: x = east or longitude, then y",
+                mend_zh="请给出两个数值：先 x（东或经度），后 y",
                 x=self.x,
                 y=self.y,
                 srid=self.srid,

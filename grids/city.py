@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import Connection
 
+from gis.crs import city_crs
 from gis.db import query
-from gis.errors import NotFound, UnfitFile
+from gis.errors import NotFound, UnfitCoordinates, UnfitFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,9 @@ def read_city(home: Path, name: str) -> City:
     try:
         profile = tomllib.loads(file.read_text(encoding="utf-8"))
         ZoneInfo(profile["timezone"])
+        city_crs(int(profile["srid"]))
+        if min(float(profile["tolerance_m"]), float(profile["border_tolerance_m"])) < 0:
+            raise ValueError("tolerance_m and border_tolerance_m cannot be negative")
         return City(
             id=name,
             code=str(profile["code"]),
@@ -72,7 +76,14 @@ def read_city(home: Path, name: str) -> City:
             folder=folder,
             profile=profile,
         )
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, TypeError, ZoneInfoNotFoundError) as error:
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        ValueError,
+        TypeError,
+        ZoneInfoNotFoundError,
+        UnfitCoordinates,
+    ) as error:
         raise UnfitFile(
             f"{file}: {error}", f"城市配置 {file} 有误", mend="correct the line it names", file=file
         ) from None
