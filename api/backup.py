@@ -29,6 +29,8 @@ from gis.packages import Say
 from gis.settings import CITY_NAME
 
 FORMAT = 1
+BESIDE, OLD = "restoring_", "replaced_"  #: what a database is called while it is filled, and when it is replaced
+DISCONNECT = text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name")
 
 
 def backup(access: Access, file: Path, cities: list[str], say: Say) -> list[str]:
@@ -86,24 +88,37 @@ def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]
                 f"将覆盖已有城市:{', '.join(there)}",
                 mend="add --replace, or restore into another folder: wanmi --data FOLDER restore FILE",
             )
-        for city in manifest["cities"]:
-            say(f"restoring {city}", f"正在恢复 {city}")
-            beside, old, database = f"restoring_{city}", f"replaced_{city}", database_name(city)
-            _maintain(access, f'drop database if exists "{beside}" with (force)')
-            command = [programs["pg_restore"], "--no-owner", "--no-privileges", "--exit-on-error", "-d"]
-            try:
-                _maintain(access, f'create database "{beside}" encoding utf8 template template0')
-                _run(access, [*command, access.url(beside), str(folder / f"{city}.dump")], beside)
-                if city in there:  # the old one goes only when the new one stands in its place
-                    _maintain(access, f'drop database if exists "{old}"')
-                    _disconnect(access, database)
-                    _maintain(access, f'alter database "{database}" rename to "{old}"')
-                _maintain(access, f'alter database "{beside}" rename to "{database}"')
-            except BaseException:
-                _put_back(access, beside, old, database)
-                raise
-            _maintain(access, f'drop database if exists "{old}"')
+        command = [programs["pg_restore"], "--no-owner", "--no-privileges", "--exit-on-error", "-d"]
+        try:
+            for city in manifest["cities"]:
+                say(f"restoring {city}", f"正在恢复 {city}")
+                _maintain(access, f'drop database if exists "{BESIDE}{city}" with (force)')
+                _maintain(access, f'create database "{BESIDE}{city}" encoding utf8 template template0')
+                _run(access, [*command, access.url(BESIDE + city), str(folder / f"{city}.dump")], BESIDE + city)
+            _exchange(access, manifest["cities"], there)
+        finally:
+            for city in manifest["cities"]:
+                _maintain(access, f'drop database if exists "{BESIDE}{city}" with (force)')
+        for city in there:
+            _maintain(access, f'drop database if exists "{OLD}{city}"')
     return list(manifest["cities"])
+
+
+def _exchange(access: Access, cities: list[str], there: list[str]) -> None:
+    """Put the filled databases in the place of the old ones, all in one transaction: all or none."""
+    for city in there:
+        _maintain(access, f'drop database if exists "{OLD}{city}"')
+    engine = access.engine(str(access.address.database))
+    try:
+        with engine.begin() as conn:
+            for city in cities:
+                database = database_name(city)
+                if city in there:
+                    conn.execute(DISCONNECT, {"name": database})
+                    conn.execute(text(f'alter database "{database}" rename to "{OLD}{city}"'))
+                conn.execute(text(f'alter database "{BESIDE}{city}" rename to "{database}"'))
+    finally:
+        engine.dispose()
 
 
 def _unpacked(file: Path, folder: Path) -> dict[str, Any]:
@@ -146,15 +161,6 @@ def _hash(dump: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _put_back(access: Access, beside: str, old: str, database: str) -> None:
-    """After an interruption: the old database under its own name again, the half-filled one gone."""
-    with access.maintenance() as conn:
-        there = set(conn.scalars(text("select datname from pg_database")))
-        if old in there and database not in there:
-            conn.execute(text(f'alter database "{old}" rename to "{database}"'))
-        conn.execute(text(f'drop database if exists "{beside}" with (force)'))
-
-
 @contextmanager
 def _scratch(beside: Path) -> Iterator[Path]:
     if not beside.is_dir():
@@ -180,13 +186,6 @@ def _run(access: Access, command: list[str], database: str) -> None:
             f"{Path(command[0]).name} failed: {tail}",
             f"{Path(command[0]).name} 执行失败",
             mend="free some space and run it again; nothing is half done",
-        )
-
-
-def _disconnect(access: Access, database: str) -> None:
-    with access.maintenance() as conn:
-        conn.execute(
-            text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name"), {"name": database}
         )
 
 

@@ -46,6 +46,7 @@ def answer(
         "condition_no": condition_no,
         "component_code": component_code,
     }
+    _refuse_unknown(conn, class_code, condition_no, component_code)
     found = conn.execute(query("cases", "assign_one"), parameters).one()
     if found.cell_code is None:
         outside = UnfitCoordinates(
@@ -102,6 +103,31 @@ def _class_names(conn: Connection, class_code: str) -> tuple[str, str]:
         mend_zh=f"部件类别以 C 开头,事件类别以 E 开头;相近:{listed_zh or '无'}",
         field="class",
     )
+
+
+def _refuse_unknown(conn: Connection, class_code: str, condition_no: int | None, component_code: str | None) -> None:
+    """Raise Invalid for a condition that the class does not have, or a component that is not there or not of it."""
+    conditions = list(conn.scalars(query("layers", "conditions_of_class"), {"class_code": class_code}))
+    if condition_no is not None and condition_no not in conditions:
+        raise Invalid(
+            f"class {class_code} has no filing condition {condition_no}",
+            f"类别 {class_code} 没有立案条件 {condition_no}",
+            mend=f"its conditions are numbered {', '.join(map(str, conditions)) or '(none)'}",
+            mend_zh=f"可选:{'、'.join(map(str, conditions)) or '(无)'}",
+            field="condition",
+        )
+    if component_code is None:
+        return
+    of_class = conn.execute(query("layers", "class_of_component"), {"code": component_code}).scalar_one_or_none()
+    if of_class != class_code:
+        what = "no component has the code" if of_class is None else f"it is of class {of_class}, not {class_code}:"
+        raise Invalid(
+            f"{what} {component_code}",
+            f"部件 {component_code} " + ("不存在" if of_class is None else f"属于类别 {of_class},不是 {class_code}"),
+            mend="correct the component's code or the class",
+            mend_zh="请更正部件编码或类别",
+            field="component",
+        )
 
 
 def _with_readings(

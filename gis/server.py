@@ -160,15 +160,30 @@ def _supervised(data: Path) -> bool:
         return False
 
 
+def _major(made_by: Path) -> int | None:
+    """The version of PostgreSQL that made a cluster, or None where there is no cluster."""
+    if not made_by.exists():
+        return None
+    try:
+        return int(made_by.read_text().split(".")[0])
+    except ValueError:
+        raise Unavailable(
+            f"{made_by} does not hold a version: the data folder is damaged",
+            "数据目录已损坏",
+            mend="restore it from your own copy of the folder; or choose another with --data and 'wanmi restore FILE'",
+            file=made_by,
+        ) from None
+
+
 def _start(data: Path, cache: Path, say: Say, *, throwaway: bool) -> None:
     """Make the cluster if there is none, start a supervisor, wait until its server is ready."""
     (data / "server.json").unlink(missing_ok=True)
     cluster = data / "postgresql"
     made_by = cluster / "PG_VERSION"
-    major = int(made_by.read_text().split(".")[0]) if made_by.exists() else None
+    major = _major(made_by)
     programs = find_programs(cache, say, major=major)
     server_user = _server_user()
-    if not made_by.exists():
+    if major is None:
         _initialise(data, programs, server_user)
     elif cluster.stat().st_uid != (server_user or os.geteuid()):
         raise Conflict(

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 import api.backup
-from api.backup import backup, restore
+from api.backup import BESIDE, _exchange, _maintain, backup, restore
 from gis.db import Access, database_name, list_databases
 from gis.errors import Conflict, NotFound, Unavailable, UnfitFile
 from grids.city import City
@@ -318,9 +319,7 @@ def test_an_interrupted_backup_leaves_the_older_file(
         ("_maintain", "create database", False),
         ("_run", "pg_restore", True),
         ("_run", "pg_restore", False),
-        ("_maintain", 'rename to "replaced_', True),
-        ("_maintain", 'rename to "replaced_', False),
-        ("_maintain", 'rename to "wanmi_', True),
+        ("_exchange", "", True),
     ],
 )
 def test_an_interrupted_restore_leaves_the_old_city_and_the_next_one_completes(
@@ -338,6 +337,16 @@ def test_an_interrupted_restore_leaves_the_old_city_and_the_next_one_completes(
     assert left_over(server, city) == []
     restore(server, file, replace=True, say=silent)
     assert fingerprint(server, city) == backed_up
+    assert left_over(server, city) == []
+
+
+def test_cities_take_the_place_of_old_ones_all_or_none(server: Access, city: str) -> None:
+    before = fingerprint(server, city)
+    _maintain(server, f'create database "{BESIDE}{city}"')
+    with pytest.raises(DBAPIError):
+        _exchange(server, [city, "missing"], [city])
+    assert fingerprint(server, city) == before
+    _maintain(server, f'drop database "{BESIDE}{city}"')
     assert left_over(server, city) == []
 
 

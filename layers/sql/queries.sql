@@ -39,3 +39,9 @@ select count(*) as units, (select count(*) from layers.collector) as collectors 
 
 -- name: known_classes
 select code, name_zh, name_en from layers.class order by code;
+
+-- name: conditions_of_class
+select no from layers.condition where class_code = :class_code order by no;
+
+-- name: class_of_component
+select class_code from layers.component where code = :code and upper_inf(valid);
