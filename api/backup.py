@@ -165,7 +165,11 @@ def _hash(dump: Path) -> str:
 def _scratch(beside: Path) -> Iterator[Path]:
     if not beside.is_dir():
         raise UnfitFile(f"there is no folder {beside}", f"目录 {beside} 不存在", mend="make it first", folder=beside)
-    with tempfile.TemporaryDirectory(prefix=".wanmi-", dir=beside) as folder:
+    for stale in beside.glob(".wanmi-*-*"):
+        _, pid, _ = stale.name.split("-", 2)
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():  # its command was killed
+            shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".wanmi-{os.getpid()}-", dir=beside) as folder:
         yield Path(folder)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from shapely.errors import ShapelyError
 from sqlalchemy import Connection, Engine, text
 
 from api.progress import Stages
 from cases import desk
 from cases.duty import load_rules
-from gis.db import Access, advisory_lock, database_name, ensure_database
-from gis.errors import Conflict, UnfitFile, UnfitSetting
+from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases
+from gis.errors import Conflict, NotFound, UnfitFile, UnfitSetting
 from gis.history import record_change
-from gis.migrate import migrate
+from gis.migrate import made_for, migrate
 from grids.areas import load_areas, load_cells, load_responsibility
 from grids.city import City, insert_city, is_loaded
 from grids.cut import cut_all
@@ -35,14 +37,44 @@ TABLES = (
 
 
 def city_engine(access: Access, city: City) -> Engine:
-    """The engine of a city's database, made and migrated if need be."""
+    """The engine of a city's database, made and migrated if need be.
+
+    A database that never got its city and was made for another coordinate system is made anew.
+    """
     engine = ensure_database(access, database_name(city.id))
     try:
+        if made_for(engine) not in (None, city.srid) and not _holds_a_city(engine):
+            engine.dispose()
+            with access.maintenance() as conn:
+                conn.execute(text(f'drop database "{database_name(city.id)}" with (force)'))
+            engine = ensure_database(access, database_name(city.id))
         migrate(engine, city.srid)
     except BaseException:
         engine.dispose()
         raise
     return engine
+
+
+def loaded_engine(access: Access, city: City) -> Engine:
+    """The engine of a city that is loaded. Raises NotFound that says how to load it; makes nothing."""
+    if city.id in list_databases(access):
+        engine = city_engine(access, city)
+        if _holds_a_city(engine):
+            return engine
+        engine.dispose()
+    raise NotFound(
+        f"{city.name_en} is not loaded",
+        f"{city.name_zh}尚未载入",
+        mend=f"wanmi demo --city {city.id}"
+        if city.simulated
+        else f"wanmi load {city.id} --from FOLDER; data/{city.id}/README.md says which files",
+    )
+
+
+def _holds_a_city(engine: Engine) -> bool:
+    with engine.connect() as conn:
+        there = conn.execute(text("select to_regclass('grids.city')")).scalar_one() is not None
+        return there and is_loaded(conn)
 
 
 def load_city(
@@ -63,6 +95,9 @@ def load_city(
     was loaded now. Raises UnfitSetting when a source is needed and none is given.
     """
 
+    if source is not None and not source.is_dir():
+        raise UnfitFile(f"there is no folder {source}", f"目录 {source} 不存在", mend="correct --from", file=source)
+
     def wait() -> None:
         say("another command is loading this city; waiting for it", "另一个命令正在载入该城市,请稍候")
 
@@ -82,7 +117,7 @@ def load_city(
                 if there:
                     conn.execute(text(f"truncate {TABLES} restart identity"))
                 _write(conn, city, frames, stages, str(source) if source else None)
-        open_waiting(engine, city, stages)
+        open_waiting(engine, city, stages, say)
     return not there or replace
 
 
@@ -91,7 +126,7 @@ def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, An
     if "simulation" in city.profile:
         from cases.simulate import simulate_city  # here: a source is needed once in a database's life
 
-        with stages.stage("generate", "generating the city (simulated)", "生成城市数据(模拟)"):
+        with stages.stage("generate", "generating the city (simulated)", "生成城市数据(模拟)"), _fitting(city):
             frames: dict[str, Any] = simulate_city(city.folder, stages)
     else:
         if source is None:
@@ -100,16 +135,28 @@ def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, An
                 f"{city.name_zh}的数据需从文件读取,未指定目录",
                 mend=f"wanmi load {city.id} --from FOLDER; data/{city.id}/README.md says where the files come from",
             )
-        if not source.is_dir():
-            raise UnfitFile(f"there is no folder {source}", f"目录 {source} 不存在", mend="correct --from", file=source)
         from cases import opendata
 
-        with stages.stage("read", f"reading {city.name_en}", f"读取{city.name_zh}数据"):
+        with stages.stage("read", f"reading {city.name_en}", f"读取{city.name_zh}数据"), _fitting(city):
             frames = opendata.read_city(city.folder, source, stages)
     if "cells" not in frames:
         with stages.stage("cut", "cutting the first grid", "划分单元网格(首版)"):
             frames["cells"] = cut_all(frames["areas"])
     return frames
+
+
+@contextmanager
+def _fitting(city: City) -> Iterator[None]:
+    """Files that can be read but do not fit together end in one message, not in a traceback."""
+    try:
+        yield
+    except (ArithmeticError, LookupError, TypeError, ValueError, ShapelyError) as error:
+        raise UnfitFile(
+            f"the files of {city.name_en} do not fit together: {type(error).__name__}: {error}",
+            f"{city.name_zh}的数据文件相互不符:{type(error).__name__}: {error}",
+            mend=f"undo the last change in {city.folder} or in the files read from; the README there says what belongs",
+            folder=city.folder,
+        ) from error
 
 
 def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages, source: str | None) -> None:
@@ -118,7 +165,15 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     how = "simulated" if city.simulated else "read from files"
     reason = f"first load of {city.name_en}, {how}"
     version = record_change(conn, since=since, actor="wanmi load", reason=reason, source=source)
-    insert_city(conn, city, frames["findings"])
+    again = int(frames["reports"].duplicated(["channel", "key"]).sum())
+    repeated = {
+        "what_en": "reports whose key repeats another's",
+        "what_zh": "编号与其他上报重复的上报",
+        "rows": again,
+        "done_en": "only the first is kept",
+        "done_zh": "仅保留第一件",
+    }
+    insert_city(conn, city, [*frames["findings"], *([repeated] if again else [])])
     stages("areas, ground and cells | 区域、地物与单元网格", 0.0)
     load_areas(conn, frames["areas"], version)
     load_ground(conn, frames["barriers"], version)
@@ -141,7 +196,7 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
 
 
-def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
+def open_waiting(engine: Engine, city: City, stages: Stages, say: Callable[[str, str], None]) -> desk.Opened:
     """Open cases for all reports that wait, one transaction a batch, in the order of their arrival."""
     with engine.connect() as conn:
         total = desk.waiting(conn)
@@ -156,6 +211,8 @@ def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
             if batch.cases + batch.refused == 0:
                 break
             stages("", (opened + refused) / total)
+    rate = (opened + refused) / stages.seconds["assign"]
+    say(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
     with engine.begin() as conn:
         conn.execute(text("analyze cases.case, cases.event, cases.report"))
     return desk.Opened(opened, refused)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from gis.errors import Interrupted, NotFound, Unavailable, WanmiError
+from gis.errors import Interrupted, Unavailable, WanmiError
 from gis.settings import Settings, default_language, read_settings
 
 if TYPE_CHECKING:  # kept out of the start: they bring pandas and GEOS
@@ -58,6 +58,12 @@ def door(
     context.obj = read_settings(data=data.absolute() if data else None, language=language)
 
 
+def show(lines: Iterable[tuple[str, str]], settings: Settings) -> None:
+    """Print the lines in the settings' language on standard output."""
+    for en, zh in lines:
+        print(zh if settings.language == "zh" else en)
+
+
 def speaker(settings: Settings) -> Callable[[str, str], None]:
     """A function that says one line in the settings' language on standard error."""
 
@@ -86,7 +92,8 @@ def demo(
     Example: wanmi demo --city washington --out maps
     """
     from api.city import load_city
-    from api.demo import chinese_font, print_summary, read_numbers, write_maps
+    from api.demo import chinese_font, write_maps
+    from api.summary import read_numbers, summary
 
     settings: Settings = context.obj
     with opened(context, city) as (engine, profile, stages):
@@ -95,7 +102,7 @@ def demo(
             numbers = read_numbers(conn)
             with stages.stage("map", "drawing the heat map", "绘制热力图"):
                 paths, notice = write_maps(conn, profile, out, chinese_font(settings.cache))
-    print_summary(Console(highlight=False, soft_wrap=True), profile, numbers, stages.seconds, settings.language)
+    show(summary(profile, numbers, stages.seconds), settings)
     for path in paths:
         print(f"  {'热力图' if settings.language == 'zh' else 'heat map   '} {path}")
     if notice is not None:
@@ -116,14 +123,14 @@ def load(
     Example: wanmi load washington --from ../shared/data/washington
     """
     from api.city import load_city
-    from api.demo import print_summary, read_numbers
+    from api.summary import read_numbers, summary
 
     settings: Settings = context.obj
     with opened(context, city) as (engine, profile, stages):
         load_city(engine, profile, source=source, replace=replace, stages=stages, say=speaker(settings))
         with engine.connect() as conn:
             numbers = read_numbers(conn)
-    print_summary(Console(highlight=False, soft_wrap=True), profile, numbers, stages.seconds, settings.language)
+    show(summary(profile, numbers, stages.seconds), settings)
 
 
 @app.command(name="layers")
@@ -175,7 +182,7 @@ def locate(
     class_code: Annotated[str, typer.Option("--class", help="Class of the problem, such as E0102.")],
     city: CityOption = None,
     crs: Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = 4326,
-    condition: Annotated[int | None, typer.Option(help="Number of the filing condition.")] = None,
+    condition: Annotated[int | None, typer.Option(help="Number of the filing condition.", min=1, max=9999)] = None,
     component: Annotated[str | None, typer.Option(help="Code of the component concerned.")] = None,
 ) -> None:
     """Say where a place lies, who is responsible there for a class of problem, and why.
@@ -191,8 +198,7 @@ def locate(
         lines = answer(
             conn, profile, x, y, crs, class_code=class_code, condition_no=condition, component_code=component
         )
-    for en, zh in lines:
-        print(zh if settings.language == "zh" else en)
+    show(lines, settings)
 
 
 @app.command()
@@ -238,7 +244,8 @@ def restore(
 
 
 @app.command(
-    "test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    "test",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run_tests(context: typer.Context) -> None:
     """Run ruff, mypy and pytest on the project; further words go to pytest.
@@ -259,7 +266,7 @@ def run_tests(context: typer.Context) -> None:
 
 @app.command(
     "python",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run_python(context: typer.Context) -> None:
     """Run the environment's Python with the database's address in WANMI_DATABASE_URL.
@@ -281,25 +288,16 @@ def run_python(context: typer.Context) -> None:
 @contextmanager
 def opened(context: typer.Context, city: str | None, *, loaded: bool = False) -> Iterator[tuple[Engine, City, Stages]]:
     """The engine and profile of a city, for a command that works on it; with ``loaded`` it must hold its city."""
-    from api.city import city_engine
+    from api.city import city_engine, loaded_engine
     from api.progress import Stages
     from gis.db import access
-    from grids.city import is_loaded, read_city
+    from grids.city import read_city
 
     settings: Settings = context.obj
     profile = read_city(settings.home, city or settings.city)
     with access(settings, speaker(settings)) as server:
-        engine = city_engine(server, profile)
+        engine = loaded_engine(server, profile) if loaded else city_engine(server, profile)
         try:
-            with engine.connect() as conn:
-                if loaded and not is_loaded(conn):
-                    raise NotFound(
-                        f"{profile.name_en} is not loaded",
-                        f"{profile.name_zh}尚未载入",
-                        mend=f"wanmi demo --city {profile.id}"
-                        if profile.simulated
-                        else f"wanmi load {profile.id} --from FOLDER; data/{profile.id}/README.md says which files",
-                    )
             yield engine, profile, Stages(settings.language, screen)
         finally:
             engine.dispose()

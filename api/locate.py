@@ -7,6 +7,7 @@ import math
 
 from sqlalchemy import Connection
 
+from api.summary import FAR_M
 from cases.duty import explain
 from gis.crs import Extent, crs_of, diagnose, snap
 from gis.db import query
@@ -32,12 +33,21 @@ def answer(
     x, y in the system ``srid``. Raises UnfitCoordinates for numbers that are no place or lie outside the grid
     (with the readings that would put them inside), Invalid for a class the catalogue does not have.
     """
+    class_code = class_code.strip().upper()
     class_zh, class_en = _class_names(conn, class_code)
     crs_of(srid)  # an unknown system is refused as such, whatever the numbers
+    outside = UnfitCoordinates(
+        f"({x}, {y}) in EPSG:{srid} lies outside the grid of {city.name_en}",
+        f"坐标 ({x}, {y})(EPSG:{srid})不在{city.name_zh}网格范围内",
+    )
     try:
-        here = Place(x, y, srid).to(city.srid)
+        place = Place(x, y, srid)
     except UnfitCoordinates as error:
         raise _with_readings(conn, city, x, y, srid, error) from None
+    try:
+        here = place.to(city.srid)
+    except UnfitCoordinates:
+        raise _with_readings(conn, city, x, y, srid, outside) from None
     parameters = {
         "x": float(snap(here.x)),
         "y": float(snap(here.y)),
@@ -49,10 +59,6 @@ def answer(
     _refuse_unknown(conn, class_code, condition_no, component_code)
     found = conn.execute(query("cases", "assign_one"), parameters).one()
     if found.cell_code is None:
-        outside = UnfitCoordinates(
-            f"({x}, {y}) in EPSG:{srid} lies outside the grid of {city.name_en}",
-            f"坐标 ({x}, {y})(EPSG:{srid})不在{city.name_zh}网格范围内",
-        )
         raise _with_readings(conn, city, x, y, srid, outside)
     lines = [(f"place       {x}, {y} (EPSG:{srid})", f"位置        {x}, {y}(EPSG:{srid})")]
     if city.simulated:
@@ -72,6 +78,13 @@ def answer(
             (
                 f"{area.level:<12}{area.name_en} ({area.code})",
                 f"{words[area.level]}{area.name_zh}({area.code})",
+            )
+        )
+    if found.component_m is not None and found.component_m > FAR_M:
+        lines.append(
+            (
+                f"component   {component_code} stands {found.component_m:,.0f} m away: check its code or the place",
+                f"部件        {component_code} 距此 {found.component_m:,.0f} 米,请核对部件编码或位置",
             )
         )
     en, zh = explain(found.basis, found.resolved_by, found.rule_code, found.source_document)
@@ -119,7 +132,7 @@ def _refuse_unknown(conn: Connection, class_code: str, condition_no: int | None,
     if component_code is None:
         return
     of_class = conn.execute(query("layers", "class_of_component"), {"code": component_code}).scalar_one_or_none()
-    if of_class != class_code:
+    if of_class is None or (class_code.startswith("C") and of_class != class_code):
         what = "no component has the code" if of_class is None else f"it is of class {of_class}, not {class_code}:"
         raise Invalid(
             f"{what} {component_code}",

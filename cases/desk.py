@@ -23,7 +23,7 @@ CASES = Layer(
     columns=(
         *("no", "channel", "class_code", "class_zh", "class_en", "condition_no", "component_code", "stage", "stage_zh"),
         *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code", "unit_zh", "unit_en"),
-        *("basis", "resolved_by", "rule_code", "placed", "border_m", "data_source", "simulated"),
+        *("basis", "resolved_by", "rule_code", "placed", "border_m", "component_m", "data_source", "simulated"),
     ),
     title_zh="案件",
     title_en="Cases",

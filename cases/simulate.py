@@ -165,17 +165,17 @@ def _findings(reports: pd.DataFrame) -> list[dict[str, Any]]:
     outside, beyond = note.str.contains("outside of the city").sum(), note.str.contains("just beyond").sum()
     return [
         {
-            "what_en": "reports with a place outside of the city (planted on purpose)",
-            "what_zh": "坐标位于城区之外的上报（模拟时有意设置）",
+            "what_en": "reports with a place far outside the city",
+            "what_zh": "坐标远在城区之外的上报",
             "rows": int(outside),
-            "done_en": "kept, labelled in the note",
-            "done_zh": "保留，并在备注中标明",
+            "done_en": "kept as received and labelled in the note; no case",
+            "done_zh": "原样保留，备注中标明，不立案",
         },
         {
-            "what_en": "reports with a place just beyond the city's border (planted on purpose)",
-            "what_zh": "坐标略超出城区边界的上报（模拟时有意设置）",
+            "what_en": "reports with a place just beyond the city's border",
+            "what_zh": "坐标略超出城区边界的上报",
             "rows": int(beyond),
-            "done_en": "kept, labelled in the note",
-            "done_zh": "保留，并在备注中标明",
+            "done_en": "kept as received and labelled in the note; a case only within the tolerance",
+            "done_zh": "原样保留，备注中标明，仅容差以内立案",
         },
     ]

@@ -198,6 +198,8 @@ def as_received(
     note[bad[far]] = "模拟：坐标错误，位于城区之外 (simulated: place outside of the city)"
     note[bad[~far]] = "模拟：位于城区边界外侧 (simulated: place just beyond the border)"
     note[bad[still]] = frame["note"].to_numpy(dtype=object)[bad[still]]
+    component = frame["component_code"].to_numpy(dtype=object).copy()
+    component[bad[~far]] = None  # who stands beyond the border does not read the plate of a lamp in the city
     geodetic = rng.random(len(frame)) < np.asarray(plan["geodetic_share"])[channel]
     lon_lat = to_lon_lat(xy, profile["srid"])
     given = np.where(geodetic[:, None], np.round(lon_lat, 7), np.round(xy, 2))
@@ -206,6 +208,7 @@ def as_received(
         y=given[:, 1],
         srid=np.where(geodetic, 4490, profile["srid"]),
         accuracy_m=np.round(scatter * rng.uniform(0.9, 1.6, len(frame)), 1),
+        component_code=component,
         area_label=label,
         note=note,
     )

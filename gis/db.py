@@ -7,7 +7,9 @@ Each city lives in a database ``wanmi_<city>`` of one server: a private one, or 
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from geopandas.array import GeometryArray
 from sqlalchemy import Connection, Engine, TextClause, create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from gis.errors import Conflict, Invalid, NotFound, Unavailable, UnfitSetting, WanmiError
 from gis.packages import Say
@@ -74,11 +77,14 @@ def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator
     Raises UnfitSetting for an address that is none, Unavailable when nobody answers there.
     """
     with ExitStack() as stack:
+        if settings.database_url is None or throwaway:
+            _forget_libpq_settings()
         if settings.database_url is not None and not throwaway:
             address, server = _given(settings.database_url.get_secret_value()), None
         else:
             server = stack.enter_context(private_server(settings.data, settings.cache, say, throwaway=throwaway))
             address = make_url(server.url("postgres"))
+            _wait_until_it_answers(address)
 
         def programs() -> Programs:
             if server is not None:
@@ -88,7 +94,36 @@ def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator
             return find_programs(settings.cache, say, major=version)
 
         made = Access(address=address, server=server, find_programs=programs)
-        yield made
+        try:
+            yield made
+        except (DBAPIError, psycopg.Error) as error:
+            if server is not None and server.is_out_of_space():
+                raise Unavailable(
+                    f"the disk of the data folder {server.folder} is full",
+                    f"数据目录 {server.folder} 所在磁盘已满",
+                    mend="free some space there, then run the command again; nothing is half done",
+                    folder=server.folder,
+                ) from error
+            raise
+
+
+def _wait_until_it_answers(address: URL) -> None:
+    """Wait while a server that one joins recovers from a crash, a minute at most."""
+    engine = create_engine(address.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    for left in range(600, -1, -1):
+        try:
+            with engine.connect():
+                return
+        except OperationalError:
+            if not left:
+                raise
+            time.sleep(0.1)
+
+
+def _forget_libpq_settings() -> None:
+    """Take PGHOST, PGSERVICE and their like out of this process: they are meant for other servers."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _given(address: str) -> URL:
@@ -106,6 +141,8 @@ def _given(address: str) -> URL:
         ) from None
     if url.database is None:
         url = url.set(database="postgres")
+    if "password" in url.query:  # where it would show: in messages, and among the words of pg_dump
+        url = url.set(password=str(url.query["password"])).difference_update_query(["password"])
     engine = create_engine(url, connect_args={"connect_timeout": 10})
     try:
         with engine.connect():
@@ -163,11 +200,14 @@ def _execute_or_refuse(conn: Connection, statement: str, database: str) -> None:
         if getattr(error.orig, "sqlstate", "") in ("42P04", "23505", "42710"):
             return  # another start was faster
         reason = str(error.orig).strip().splitlines()[0]
+        lines = "; ".join(f"create extension {name}" for name in EXTENSIONS)
+        mend = f'as the server\'s administrator: create database "{database}"; then in it: {lines}'
+        if getattr(error.orig, "sqlstate", "") in ("0A000", "58P01"):
+            mend = "install PostGIS on that server (Debian: apt install postgresql-NN-postgis-3), then run it again"
         raise Unavailable(
             f"the server refuses: {statement}: {reason}",
             "数据库服务器拒绝创建数据库或扩展",
-            mend=f'as the server\'s administrator: create database "{database}"; then in it: '
-            + "; ".join(f"create extension {name}" for name in EXTENSIONS),
+            mend=mend,
             database=database,
         ) from None
 
@@ -259,6 +299,10 @@ RAISED: dict[str, type[WanmiError]] = {
 }
 
 
+#: A value that does not fit: too long, out of range, no text, missing, without its key, twice, against a rule.
+REFUSED_VALUES = frozenset({"22001", "22003", "22021", "23502", "23503", "23505", "23514", "23P01"})
+
+
 def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
     """The error of the family that a database error stands for, or None when it is a defect of ours."""
     origin = error.orig if isinstance(error, DBAPIError) else error
@@ -276,5 +320,12 @@ def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
             f"the database is out of room: {said}",
             "数据库空间或资源不足",
             mend="free some space on the disk of the data folder, then run the command again; nothing is half done",
+        )
+    if state in REFUSED_VALUES:  # the data are at fault, not the program
+        detail = getattr(getattr(origin, "diag", None), "message_detail", None)
+        return Invalid(
+            f"the database refuses a value: {said}" + (f" ({detail})" if detail else ""),
+            f"数据库拒绝了一个数值:{said}",
+            mend="correct the value in the file it comes from, then run the command again; nothing was changed",
         )
     return None

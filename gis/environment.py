@@ -30,7 +30,7 @@ def make(place: Path, lock: Path) -> None:
         except BlockingIOError:
             _say("another start is setting up; waiting for it", "另一个进程正在准备环境,请稍候")
             fcntl.flock(guard, fcntl.LOCK_EX)
-        if (place / "ready").exists():
+        if (place / "ready").exists() and (place / "bin" / "python").exists():
             return
         free = shutil.disk_usage(place.parent).free
         if free < NEEDED_BYTES:

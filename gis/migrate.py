@@ -79,6 +79,15 @@ def migrate(engine: Engine, srid: int) -> list[str]:
     return applied
 
 
+def made_for(engine: Engine) -> int | None:
+    """The SRID for which a database was migrated, or None for one that was not."""
+    with engine.connect() as conn:
+        if conn.execute(text("select to_regclass('gis.migration')")).scalar_one() is None:
+            return None
+        srid = conn.execute(text("select checksum from gis.migration where name = 'srid'")).scalar_one_or_none()
+        return None if srid is None else int(srid)
+
+
 def _refuse_strangers(done: dict[str, str], srid: int) -> None:
     known = {path.name for path in migrations()} | {"functions", "srid"}
     newer = sorted(done.keys() - known)

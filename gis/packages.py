@@ -36,8 +36,16 @@ def newest(pattern: str, state: Path) -> str | None:
     return max(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)], default=None)
 
 
-def unpack(pattern: str, tree: Path, say: Say, *, finish: Callable[[Path], None] = lambda tree: None) -> Path:
-    """The closure of the newest package matching ``pattern`` unpacked at ``tree``, made once, proved by ``finish``.
+def unpack(
+    pattern: str,
+    tree: Path,
+    say: Say,
+    *,
+    finish: Callable[[Path], None] = lambda tree: None,
+    sound: Callable[[Path], bool] = lambda tree: (tree / "ready").exists(),
+) -> Path:
+    """The closure of the newest package matching ``pattern`` unpacked at ``tree``, made once, proved by ``finish``;
+    one that is not ``sound`` is made again.
 
     Made beside and renamed under a lock: two at once wait for each other, an interrupted one leaves nothing.
     Raises Unavailable when this machine has no apt, no network, no such package or no space.
@@ -55,7 +63,7 @@ def unpack(pattern: str, tree: Path, say: Say, *, finish: Callable[[Path], None]
         say("another start is unpacking; waiting for it", "另一个进程正在解包,请稍候")
 
     with file_lock(tree.parent / "packages.lock", wait):
-        if (tree / "ready").exists():
+        if sound(tree):
             return tree
         free = shutil.disk_usage(tree.parent).free
         if free < NEEDED_BYTES:

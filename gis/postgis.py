@@ -8,6 +8,7 @@ programs of that version.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -56,8 +57,13 @@ def find_programs(cache: Path, say: Say, *, major: int | None = None) -> Program
     for programs in _installed(cache):
         if major in (None, programs.major):
             return programs
-    if major is None:
-        return _from_tree(unpack(r"postgresql-\d+-postgis-3", cache / "postgis", say, finish=_finish))
+    tree = cache / ("postgis" if major is None else f"postgis-{major}")
+    pattern = rf"postgresql-{major or '[0-9]+'}-postgis-3"
+    try:
+        return _from_tree(unpack(pattern, tree, say, finish=_finish, sound=_sound))
+    except Unavailable:
+        if major is None:
+            raise
     found = ", ".join(str(programs.major) for programs in _installed(cache)) or "none"
     raise Unavailable(
         f"the data folder was made by PostgreSQL {major}; this machine has: {found}",
@@ -65,6 +71,13 @@ def find_programs(cache: Path, say: Say, *, major: int | None = None) -> Program
         mend=f"install PostgreSQL {major} with PostGIS beside it and run 'wanmi backup FILE'; "
         "then 'wanmi --data NEWFOLDER restore FILE'. Without the old data: choose another folder with --data",
     )
+
+
+def demoted(server_user: int | None) -> dict[str, object]:
+    """The arguments of subprocess that drop root to the server's user."""
+    if server_user is None:
+        return {}
+    return {"user": server_user, "group": pwd.getpwuid(server_user).pw_gid, "extra_groups": []}
 
 
 def _installed(cache: Path) -> list[Programs]:
@@ -75,7 +88,7 @@ def _installed(cache: Path) -> list[Programs]:
             if major and major >= OLDEST and _has_extensions(_share(folder, major)):
                 found.append(Programs(folder=folder, major=major))
     found.sort(key=lambda programs: -programs.major)
-    return found + [_from_tree(tree) for tree in sorted(cache.glob("postgis*")) if (tree / "ready").exists()]
+    return found + [_from_tree(tree) for tree in sorted(cache.glob("postgis*")) if _sound(tree)]
 
 
 def _major(folder: Path) -> int | None:
@@ -99,6 +112,12 @@ def _share(folder: Path, major: int) -> Path:
 
 def _has_extensions(share: Path) -> bool:
     return all((share / "extension" / f"{name}.control").exists() for name in EXTENSIONS)
+
+
+def _sound(tree: Path) -> bool:
+    """Whether an unpacked tree is whole, as far as a look can tell; one that is not is unpacked again."""
+    wanted = ("bin/postgres", "bin/initdb", "bin/pg_dump", "lib/postgis-3.so")
+    return (tree / "ready").exists() and all(any(tree.glob(f"usr/lib/postgresql/*/{name}")) for name in wanted)
 
 
 def _from_tree(tree: Path) -> Programs:

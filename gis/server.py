@@ -11,18 +11,14 @@ It assumes a local file system with working ``flock`` (not NFS).
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import hashlib
 import json
 import os
 import pwd
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,31 +28,13 @@ from typing import IO
 from urllib.parse import quote
 
 from gis.errors import Conflict, Unavailable
-from gis.locks import file_lock
+from gis.locks import file_lock, open_private
 from gis.packages import Say
-from gis.postgis import Programs, find_programs
+from gis.postgis import Programs, demoted, find_programs
 
 SERVER_USER = "wanmi"  #: whom the server runs as when root starts it
+MARK = "wanmi-data"  #: a file by which a data folder is known
 ROLE = "wanmi"  #: the PostgreSQL role that owns everything
-LOOK_S = 0.2  #: how often the supervisor looks whether somebody still holds a lease
-
-OPTIONS = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "max_connections": "80",
-    "shared_buffers": "256MB",
-    "work_mem": "32MB",
-    "maintenance_work_mem": "256MB",
-    "max_wal_size": "2GB",
-    "effective_cache_size": "2GB",
-    "random_page_cost": "1.1",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "password_encryption": "scram-sha-256",
-    "max_locks_per_transaction": "256",
-}
-THROWAWAY_OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +50,13 @@ class Server:
 
     def url(self, database: str) -> str:
         """libpq's address of one of its databases."""
-        return f"postgresql://{ROLE}:{self.password}@/{quote(database)}?host={quote(self.socket, safe='')}"
+        return f"postgresql://{ROLE}:{self.password}@/{quote(database)}?host={quote(self.socket, safe='')}&port=5432"
+
+    def is_out_of_space(self) -> bool:
+        """Whether its log says that the disk is full."""
+        with suppress(OSError):
+            return "No space left on device" in (self.folder / "server.log").read_text(errors="replace")
+        return False
 
     def memory_bytes(self) -> int:
         """Proportional resident memory of the postmaster and its children, shared pages counted once (Linux)."""
@@ -95,8 +79,8 @@ def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False
     def wait() -> None:
         say("another command is starting the server; waiting for it", "另一个命令正在启动数据库,请稍候")
 
-    with (data / "lease").open("a") as lease, file_lock(data / "start.lock", wait):
-        fcntl.flock(lease, fcntl.LOCK_SH)
+    with open_private(data / "lease") as lease, file_lock(data / "start.lock", wait):
+        _take_lease(lease, say)
         if not _supervised(data):
             _start(data, cache, say, throwaway=throwaway)
         state = json.loads((data / "server.json").read_text())
@@ -104,7 +88,7 @@ def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False
         server = Server(
             folder=data,
             socket=state["socket"],
-            password=(data / "password").read_text(),
+            password=_password(data),
             pid=state["pid"],
             programs=Programs(
                 folder=Path(state["programs"]),
@@ -120,15 +104,37 @@ def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False
         os.close(server.lease)
 
 
-def _own(data: Path) -> None:
-    """Make the data folder, or refuse one that is not ours."""
+def _take_lease(lease: IO[str], say: Say) -> None:
+    """Take the lease; a supervisor that is stopping its server holds it until the server has ended."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        owner = data.stat().st_uid
+        fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("the last server is still stopping; waiting for it", "上一个数据库正在停止,请稍候")
+        fcntl.flock(lease, fcntl.LOCK_SH)
+
+
+def _password(data: Path) -> str:
+    try:
+        return (data / "password").read_text()
     except OSError as error:
         raise Unavailable(
-            f"the data folder {data} cannot be made: {error.strerror}",
-            f"无法创建数据目录 {data}",
+            f"the data folder's password file cannot be read: {error.strerror}",
+            "无法读取数据目录中的密码文件",
+            mend="put the file back from a copy of the folder; or use another folder and 'wanmi restore FILE'",
+            file=data / "password",
+        ) from None
+
+
+def _own(data: Path) -> None:
+    """Make the data folder, or refuse one that is not ours: nothing that somebody else keeps there is touched."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+        owner = data.stat().st_uid
+        strange = not (data / MARK).exists() and any(data.iterdir())
+    except OSError as error:
+        raise Unavailable(
+            f"the data folder {data} cannot be used: {error.strerror}",
+            f"无法使用数据目录 {data}",
             mend="choose another folder: --data FOLDER or WANMI_DATA",
             folder=data,
         ) from None
@@ -140,7 +146,14 @@ def _own(data: Path) -> None:
             mend=f"run as {name}, or choose another folder: --data FOLDER or WANMI_DATA",
             folder=data,
         )
-    data.chmod(0o755 if owner == 0 else 0o700)
+    if strange:
+        raise Conflict(
+            f"{data} holds other things and is no data folder of Wanmi",
+            f"{data} 中已有其他内容,不是 Wanmi 的数据目录",
+            mend="choose a new or empty folder: --data FOLDER or WANMI_DATA",
+            folder=data,
+        )
+    (data / MARK).touch()
 
 
 def _user_name(uid: int) -> str:
@@ -152,7 +165,7 @@ def _user_name(uid: int) -> str:
 
 def _supervised(data: Path) -> bool:
     """Whether a supervisor is alive and its server ready (the start lock is held by the caller)."""
-    with (data / "supervisor.lock").open("a") as guard:
+    with open_private(data / "supervisor.lock") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -160,18 +173,18 @@ def _supervised(data: Path) -> bool:
         return False
 
 
-def _major(made_by: Path) -> int | None:
-    """The version of PostgreSQL that made a cluster, or None where there is no cluster."""
-    if not made_by.exists():
+def _major(cluster: Path) -> int | None:
+    """The version of PostgreSQL that made a cluster, or None where there is none. A damaged one is never remade."""
+    if not cluster.exists():
         return None
     try:
-        return int(made_by.read_text().split(".")[0])
-    except ValueError:
+        return int((cluster / "PG_VERSION").read_text().split(".")[0])
+    except (OSError, ValueError):
         raise Unavailable(
-            f"{made_by} does not hold a version: the data folder is damaged",
-            "数据目录已损坏",
-            mend="restore it from your own copy of the folder; or choose another with --data and 'wanmi restore FILE'",
-            file=made_by,
+            f"the cluster {cluster} is damaged: its PG_VERSION says nothing",
+            f"数据库目录 {cluster} 已损坏",
+            mend="put back your own copy of the data folder; or choose another with --data and 'wanmi restore FILE'",
+            folder=cluster,
         ) from None
 
 
@@ -179,8 +192,7 @@ def _start(data: Path, cache: Path, say: Say, *, throwaway: bool) -> None:
     """Make the cluster if there is none, start a supervisor, wait until its server is ready."""
     (data / "server.json").unlink(missing_ok=True)
     cluster = data / "postgresql"
-    made_by = cluster / "PG_VERSION"
-    major = _major(made_by)
+    major = _major(cluster)
     programs = find_programs(cache, say, major=major)
     server_user = _server_user()
     if major is None:
@@ -200,16 +212,9 @@ def _start(data: Path, cache: Path, say: Say, *, throwaway: bool) -> None:
         "throwaway": throwaway,
         "server_user": server_user,
     }
-    with (data / "supervisor.log").open("w") as log:
+    with open_private(data / "supervisor.log", empty=True) as log:
         supervisor = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                "import gis.server; gis.server.supervise()",
-                str(data),
-                json.dumps(order),
-            ],
+            [sys.executable, "-P", "-m", "gis.supervisor", str(data), json.dumps(order)],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -265,19 +270,11 @@ def _server_user() -> int | None:
         ) from None
 
 
-def _demoted(server_user: int | None) -> dict[str, object]:
-    """The arguments of subprocess that drop root to the server's user."""
-    if server_user is None:
-        return {}
-    return {"user": server_user, "group": pwd.getpwuid(server_user).pw_gid, "extra_groups": []}
-
-
 def _initialise(data: Path, programs: Programs, server_user: int | None) -> None:
     """Make the cluster beside its place and rename it: an interrupted start leaves nothing half-made."""
     password = secrets.token_urlsafe(24)
     beside = data / "postgresql.new"
-    for old in (beside, data / "postgresql"):
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(mode=0o700)
     secret = data / "password.new"
     with os.fdopen(os.open(secret, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
@@ -293,7 +290,7 @@ def _initialise(data: Path, programs: Programs, server_user: int | None) -> None
         text=True,
         cwd="/",
         env=programs.run_environment(),
-        **_demoted(server_user),
+        **demoted(server_user),
     )  # type: ignore[call-overload]
     if done.returncode:
         shutil.rmtree(beside, ignore_errors=True)
@@ -312,122 +309,6 @@ def _initialise(data: Path, programs: Programs, server_user: int | None) -> None
     beside.rename(data / "postgresql")
 
 
-# ── the supervisor: a process of its own ─────────────────────────────────────────────────────────────────────
-
-
-def supervise() -> None:
-    """Run the server of a data folder until the last lease is gone. The supervisor's main function."""
-    data, order = Path(sys.argv[1]), json.loads(sys.argv[2])
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else _stop_on_signal)
-    guard = (data / "supervisor.lock").open("a")
-    fcntl.flock(guard, fcntl.LOCK_EX)  # an older supervisor may still be stopping its server
-    lease = (data / "lease").open("a")
-    if _unused(lease):
-        sys.exit(0)
-    cluster = data / "postgresql"
-    _end_orphan(cluster)
-    _sweep_sockets(data)
-    socket = tempfile.mkdtemp(prefix=_socket_prefix(data), dir="/tmp")
-    if order["server_user"] is not None:
-        os.chown(socket, order["server_user"], -1)
-    options = {
-        **OPTIONS,
-        **(THROWAWAY_OPTIONS if order["throwaway"] else {}),
-        "unix_socket_directories": socket,
-    }
-    programs = Programs(folder=Path(order["programs"]), major=order["major"], environment=order["environment"])
-    command = [programs["postgres"], "-D", str(cluster)]
-    command += [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
-    parent = os.getpid()
-
-    def with_the_supervisor() -> None:
-        """In the child: stop (SIGINT, fast) when the supervisor dies; if it has died already, do not start."""
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGINT)
-        if os.getppid() != parent:
-            os._exit(1)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-
-    with (data / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env=programs.run_environment(),
-            preexec_fn=with_the_supervisor,
-            **_demoted(order["server_user"]),  # type: ignore[call-overload]
-        )
-    ready = False
-    try:
-        while server.poll() is None:
-            if not ready and _is_ready(cluster, server.pid):
-                state = {key: order[key] for key in ("programs", "major", "environment", "origin")}
-                _write_whole(data / "server.json", json.dumps({**state, "pid": server.pid, "socket": socket}))
-                ready = True
-            if _unused(lease):
-                break
-            time.sleep(LOOK_S if ready else 0.02)
-    finally:
-        (data / "server.json").unlink(missing_ok=True)
-        if server.poll() is None:
-            server.send_signal(signal.SIGINT)
-        code = server.wait()
-        shutil.rmtree(socket, ignore_errors=True)
-        if order["throwaway"]:
-            shutil.rmtree(data, ignore_errors=True)
-    sys.exit(0 if ready and code == 0 else 1)
-
-
-def _unused(lease: IO[str]) -> bool:
-    """Whether nobody holds a lease. If so it is ours now: whoever comes waits until this process is gone."""
-    try:
-        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _stop_on_signal(number: int, frame: object) -> None:
-    raise SystemExit(number)
-
-
-def _is_ready(cluster: Path, pid: int) -> bool:
-    """Whether this postmaster says in its pid file that it takes connections (a killed one's file says so too)."""
-    with suppress(OSError, IndexError):
-        lines = (cluster / "postmaster.pid").read_text().splitlines()
-        return lines[0].strip() == str(pid) and lines[7].strip() == "ready"
-    return False
-
-
-def _end_orphan(cluster: Path) -> None:
-    """Stop a postmaster of this cluster whose supervisor has gone, and wait for it."""
-    for _ in range(600):
-        try:
-            pid = int((cluster / "postmaster.pid").read_text().split()[0])
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-        except (OSError, ValueError, IndexError):
-            return
-        if str(cluster) not in command:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
-        time.sleep(0.1)
-
-
-def _socket_prefix(data: Path) -> str:
-    return f"wanmi-{hashlib.sha256(str(data).encode()).hexdigest()[:10]}-"
-
-
-def _sweep_sockets(data: Path) -> None:
-    """Remove socket folders that a killed supervisor of this data folder left (its lock is ours now)."""
-    for stale in Path("/tmp").glob(_socket_prefix(data) + "*"):
-        shutil.rmtree(stale, ignore_errors=True)
-
-
 def _sweep_throwaways(parent: Path) -> None:
     """Remove throw-away data folders whose users and supervisor are all gone."""
     for folder in parent.glob("throwaway-*"):
@@ -435,18 +316,12 @@ def _sweep_throwaways(parent: Path) -> None:
             continue
         with (
             suppress(OSError),
-            (folder / "lease").open("a") as lease,
-            (folder / "supervisor.lock").open("a") as guard,
+            open_private(folder / "lease") as lease,
+            open_private(folder / "supervisor.lock") as guard,
         ):
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_text(text)
-    new.rename(path)
 
 
 def _children(pid: int) -> list[int]:

@@ -15,7 +15,16 @@ CITY_NAME = "[a-z][a-z0-9_]{0,30}"  #: folder under data/ and part of the databa
 
 
 def _home() -> Path:
-    return Path(os.environ.get("HOME") or f"/var/tmp/wanmi-{os.getuid()}")
+    """The user's home; never a place that somebody else could have made."""
+    home = Path(os.environ.get("HOME") or Path("~").expanduser())
+    if not home.is_absolute():
+        raise UnfitSetting(
+            "this user has no home folder to keep data and caches in",
+            "当前用户没有主目录,无法存放数据与缓存",
+            mend="set HOME, or WANMI_DATA and WANMI_CACHE",
+            setting="HOME",
+        )
+    return home
 
 
 def _default_data() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,8 @@ def read_city(home: Path, name: str) -> City:
         city_crs(int(profile["srid"]))
         if min(float(profile["tolerance_m"]), float(profile["border_tolerance_m"])) < 0:
             raise ValueError("tolerance_m and border_tolerance_m cannot be negative")
+        if not re.fullmatch("[0-9]{4}", str(profile["code"])):
+            raise ValueError(f"code is the city's division code, four digits, not {profile['code']!r}")
         return City(
             id=name,
             code=str(profile["code"]),

@@ -22,8 +22,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from gis.db import Access, access
 from gis.errors import Conflict, Unavailable
-from gis.server import Server, private_server
+from gis.server import MARK, Server, private_server
 from gis.settings import Settings
 from tests.conftest import silent
 
@@ -31,7 +32,7 @@ HOME = Path(__file__).resolve().parents[1]
 USER = """
 import json, os, sys
 from pathlib import Path
-from gis.server import private_server
+from gis.server import MARK, private_server
 before = dict(os.environ)
 data, cache, throwaway = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "yes"
 with private_server(data, cache, lambda en, zh: None, throwaway=throwaway) as server:
@@ -142,7 +143,7 @@ def alive_supervisor(folder: Path) -> bool:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if str(folder) in words and any("supervise()" in word for word in words) and alive(int(process.name)):
+            if str(folder) in words and "gis.supervisor" in words and alive(int(process.name)):
                 return True
     return False
 
@@ -343,6 +344,52 @@ def test_a_folder_of_another_version_is_refused_with_the_commands_to_type(
     assert made_by.read_text() == f"{version}\n", "it is left as it is"
 
 
+@pytest.mark.parametrize("damage", [lambda made_by: made_by.unlink(), lambda made_by: made_by.write_text("")])
+def test_a_damaged_cluster_is_refused_and_left_as_it_is(
+    data: Path, settings: Settings, damage: Callable[[Path], object]
+) -> None:
+    damage(data / "postgresql" / "PG_VERSION")
+    before = sorted(path.name for path in (data / "postgresql").iterdir())
+    with pytest.raises(Unavailable) as caught, running(data, settings):
+        pass
+    assert "damaged" in caught.value.en
+    assert sorted(path.name for path in (data / "postgresql").iterdir()) == before
+
+
+def test_a_folder_with_other_things_is_refused_and_not_touched(workshop: Path, settings: Settings) -> None:
+    folder = workshop / uuid.uuid4().hex[:8]
+    (folder / "postgresql" / "15").mkdir(parents=True)
+    mode = folder.stat().st_mode
+    with pytest.raises(Conflict), running(folder, settings):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["postgresql"]
+    assert folder.stat().st_mode == mode
+
+
+def test_a_server_that_crashed_as_the_last_user_left_does_not_hold_up_the_next(data: Path, settings: Settings) -> None:
+    with running(data, settings) as server, psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+        conn.execute("create table if not exists filled as select generate_series(1, 300000) as n")
+        conn.execute("insert into filled select * from filled")
+        os.kill(conn.info.backend_pid, signal.SIGKILL)
+    with access(settings.model_copy(update={"data": data}), silent) as again, again.maintenance() as conn:
+        assert conn.exec_driver_sql("select 1").scalar() == 1
+
+
+def test_locks_and_logs_are_for_the_owner_only(data: Path, settings: Settings) -> None:
+    with running(data, settings):
+        open_to_others = [path.name for path in data.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
+    assert open_to_others == [MARK]
+
+
+def test_libpq_variables_of_the_shell_do_not_reach_the_private_server(
+    settings: Settings, server: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGPORT": "5433", "PGHOSTADDR": "127.0.0.1", "PGSERVICE": "nope"}.items():
+        monkeypatch.setenv(name, value)
+    with access(settings, silent, throwaway=True) as again, again.maintenance() as conn:
+        assert conn.exec_driver_sql("select 1").scalar() == 1
+
+
 def test_a_broken_cluster_is_refused_with_the_name_of_its_log(data: Path, settings: Settings) -> None:
     (data / "postgresql" / "global" / "pg_control").unlink()
     with pytest.raises(Unavailable) as caught, running(data, settings):
@@ -356,6 +403,7 @@ def test_a_broken_cluster_is_refused_with_the_name_of_its_log(data: Path, settin
 def test_a_set_up_that_was_interrupted_is_begun_anew(workshop: Path, settings: Settings) -> None:
     folder = workshop / uuid.uuid4().hex[:8]
     (folder / "postgresql.new" / "base").mkdir(parents=True)
+    (folder / MARK).touch()
     (folder / "password.new").write_text("half")
     with running(folder, settings) as server:
         assert execute(server.url("postgres"), "select 1") == [(1,)]

@@ -245,6 +245,7 @@ create table cases.case (
   placed_m double precision not null default 0,
   border_m double precision,
   border_code text,
+  component_m double precision check (component_m >= 0),
   unit_id bigint references layers.unit,
   assisting_ids bigint[] not null default '{}',
   basis text not null check (basis in ('component', 'rule', 'zone', 'territory', 'nobody')),
@@ -278,6 +279,7 @@ comment on column cases.case.cell_id is 'The version of the cell it fell into: a
 comment on column cases.case.placed is 'inside: a cell covers the place; nearest: none does, the nearest within the city''s tolerance';
 comment on column cases.case.placed_m is 'Metres to that nearest cell, 0 inside';
 comment on column cases.case.border_m is 'Metres to another community, when within the city''s border tolerance; else null';
+comment on column cases.case.component_m is 'Metres from the place to the component that the report names; null when it names none that is known';
 comment on column cases.case.border_code is 'The cell across that border';
 comment on column cases.case.unit_id is 'The responsible unit, the one that leads; null: nobody found';
 comment on column cases.case.assisting_ids is 'Units that assist (协办), ids of layers.unit';

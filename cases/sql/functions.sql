@@ -31,7 +31,7 @@ create or replace function cases.assign(
   points geometry[], class_codes text[], condition_nos integer[], component_codes text[])
 returns table (
   ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
-  border_m double precision, border_code text,
+  border_m double precision, border_code text, component_m double precision,
   unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint)
 language plpgsql stable set enable_nestloop = off as $$
 #variable_conflict use_column
@@ -89,14 +89,14 @@ ruled as materialized (  -- the best rule of each class, condition and cell that
 ),
 gathered as (
   select l.ord, l.cell_id, l.cell_code, l.placed, l.placed_m, l.border_m, l.border_code,
-    k.maintainer_unit_id as maintainer, k.owner_unit_id as owner,
+    k.m as component_m, k.maintainer_unit_id as maintainer, k.owner_unit_id as owner,
     b.cell, b.community, b.street, b.district, g.rule_id, zoned.rule_id as zone_rule_id
   from located l
   left join bodies b on b.cell_code = l.cell_code
   left join ruled g on g.cell_code = l.cell_code and g.class_code = l.class_code
     and g.condition_no is not distinct from l.condition_no
   left join lateral (
-    select c.maintainer_unit_id, c.owner_unit_id from layers.component c
+    select c.maintainer_unit_id, c.owner_unit_id, st_distance(c.geom, l.point) as m from layers.component c
     where c.code = l.component_code and upper_inf(c.valid) limit 1) k on true
   left join lateral (
     select r.id as rule_id from cases.rule r
@@ -143,7 +143,7 @@ assisted as (
   where c.step in (2, 3, 4)
   group by c.ord
 )
-select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border_code,
+select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border_code, g.component_m,
   led.unit_id, coalesce(assisted.unit_ids, '{}'), coalesce(led.basis, 'nobody'), led.resolved_by, led.rule_id
 from gathered g
 left join led on led.ord = g.ord
@@ -204,11 +204,12 @@ begin
 
   create temporary table if not exists answered (
     id bigint, cell_id bigint, placed text, placed_m double precision, border_m double precision, border_code text,
+    component_m double precision,
     unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint) on commit drop;
   truncate answered;
   insert into answered
-  select o.id, a.cell_id, a.placed, a.placed_m, a.border_m, a.border_code, a.unit_id, a.assisting_ids, a.basis,
-    a.resolved_by, a.rule_id
+  select o.id, a.cell_id, a.placed, a.placed_m, a.border_m, a.border_code, a.component_m, a.unit_id, a.assisting_ids,
+    a.basis, a.resolved_by, a.rule_id
   from (select array_agg(geom order by ord) as points, array_agg(class_code order by ord) as classes,
           array_agg(condition_no order by ord) as conditions, array_agg(component_code order by ord) as components,
           array_agg(id order by ord) as ids
@@ -226,10 +227,11 @@ begin
 
   insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
     description, reported_at, due_at, disposed_at, closed_at, stage, last_seq, cell_id, placed, placed_m, border_m,
-    border_code, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source)
+    border_code, component_m, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source)
   select o.no, r.channel, open_reports.edition, r.class_code, r.condition_no, r.component_code, r.geom, r.accuracy_m,
     r.address, r.description, r.reported_at, r.due_at, r.disposed_at, r.closed_at, r.stage, 1, a.cell_id, a.placed,
-    a.placed_m, a.border_m, a.border_code, a.unit_id, a.assisting_ids, a.basis, a.resolved_by, a.rule_id, r.data_source
+    a.placed_m, a.border_m, a.border_code, a.component_m, a.unit_id, a.assisting_ids, a.basis, a.resolved_by, a.rule_id,
+    r.data_source
   from opening o join cases.report r on r.id = o.id join answered a on a.id = o.id
   where o.refusal is null;
 
@@ -256,7 +258,7 @@ create or replace view served.case as
   select e.no, e.channel, e.class_code, l.name_zh as class_zh, l.name_en as class_en, e.condition_no, e.component_code,
     e.stage, s.name_zh as stage_zh, e.reported_at, e.due_at, e.disposed_at, e.closed_at, k.code as cell_code,
     k.community_code, u.name_zh as unit_zh, u.name_en as unit_en, e.basis, e.resolved_by, r.code as rule_code,
-    e.placed, e.border_m, e.data_source, c.simulated, e.geom
+    e.placed, e.border_m, e.component_m, e.data_source, c.simulated, e.geom
   from cases.case e
   join grids.cell k on k.id = e.cell_id
   join layers.class l on l.edition = e.edition and l.code = e.class_code

@@ -31,8 +31,14 @@ select count(*) as rules, count(zone) as zones from cases.rule where upper_inf(v
 select count(*) as cases, count(unit_id) as with_unit, count(border_m) as near_border,
   count(*) filter (where placed = 'nearest') as nearest, count(*) filter (where due_at is not null) as with_due,
   count(*) filter (where coalesce(disposed_at, closed_at) > due_at) as late,
+  count(*) filter (where due_at < last.at and disposed_at is null and closed_at is null and not s.is_end) as open_late,
+  count(*) filter (where component_m > :far_m) as far_from_component,
   min(reported_at) as first_at, max(reported_at) as last_at
-from cases.case;
+from cases.case c join cases.stage s on s.code = c.stage, (select max(reported_at) as at from cases.case) last;
+
+-- name: counts_by_stage
+select s.code, s.name_zh, s.name_en, s.is_end, count(*) as cases from cases.case c join cases.stage s on s.code = c.stage
+group by s.code, s.name_zh, s.name_en, s.is_end order by s.is_end desc, 5 desc;
 
 -- name: counts_by_basis
 select basis, resolved_by, count(*) as cases from cases.case group by basis, resolved_by order by 3 desc;
@@ -41,10 +47,11 @@ select basis, resolved_by, count(*) as cases from cases.case group by basis, res
 select refusal, count(*) as reports from cases.report where refusal is not null group by refusal order by 2 desc;
 
 -- name: unassigned
-select r.channel, r.key, r.case_no, r.class_code, r.condition_no, r.x, r.y, r.srid, r.reported_at,
+select r.channel, r.key, r.case_no, r.class_code, r.condition_no, r.x, r.y, r.srid,
+  r.reported_at at time zone (select timezone from grids.city) as reported_local,
   coalesce(r.refusal, 'no_unit') as reason,
   coalesce(r.refusal_en, 'no responsible body was found; it waits for the dispatcher') as reason_en,
-  coalesce(r.refusal_zh, '未找到责任主体,等待派遣员判定') as reason_zh, r.address, r.note
+  coalesce(r.refusal_zh, '未找到责任主体,等待派遣员判定') as reason_zh, r.address, r.note, r.data_source
 from cases.report r left join cases.case c on c.no = r.case_no
 where r.refusal is not null or (r.case_no is not null and c.unit_id is null) or (r.case_no is null)
 order by r.refusal, r.channel, r.key;
@@ -72,7 +79,7 @@ order by count(*) desc, k.code limit :most;
 select st_x(geom) as x, st_y(geom) as y from cases.case order by no;
 
 -- name: assign_one
-select a.cell_code, a.placed, a.placed_m, a.border_m, a.border_code, a.basis, a.resolved_by, u.code as unit_code,
+select a.cell_code, a.placed, a.placed_m, a.border_m, a.border_code, a.component_m, a.basis, a.resolved_by, u.code as unit_code,
   u.name_zh as unit_zh, u.name_en as unit_en, r.code as rule_code, r.source_document,
   (select array_agg(x.name_zh order by x.code) from layers.unit x where x.id = any (a.assisting_ids)) as assisting_zh,
   (select array_agg(x.name_en order by x.code) from layers.unit x where x.id = any (a.assisting_ids)) as assisting_en
