@@ -117,7 +117,7 @@ def load_city(
                 if there:
                     conn.execute(text(f"truncate {TABLES} restart identity"))
                 _write(conn, city, frames, stages, str(source) if source else None)
-        open_waiting(engine, city, stages, say)
+        open_waiting(engine, city, stages)
     return not there or replace
 
 
@@ -196,7 +196,7 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
 
 
-def open_waiting(engine: Engine, city: City, stages: Stages, say: Callable[[str, str], None]) -> desk.Opened:
+def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
     """Open cases for all reports that wait, one transaction a batch, in the order of their arrival."""
     with engine.connect() as conn:
         total = desk.waiting(conn)
@@ -212,7 +212,7 @@ def open_waiting(engine: Engine, city: City, stages: Stages, say: Callable[[str,
                 break
             stages("", (opened + refused) / total)
     rate = (opened + refused) / stages.seconds["assign"]
-    say(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
+    stages.note(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
     with engine.begin() as conn:
         conn.execute(text("analyze cases.case, cases.event, cases.report"))
     return desk.Opened(opened, refused)

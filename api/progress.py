@@ -39,6 +39,10 @@ class Stages:
         self.seconds[key] = time.monotonic() - started
         self.screen.print(f"  {title}: {self.seconds[key]:.1f} s", markup=False)
 
+    def note(self, en: str, zh: str) -> None:
+        """A figure that belongs to the stage just ended."""
+        self.screen.print(f"    {zh if self.language == 'zh' else en}", markup=False)
+
     def __call__(self, text: str, fraction: float) -> None:
         """Within a stage: what is being done (``English | 中文``), and which part of the stage is done (0 … 1)."""
         en, _, zh = text.partition(" | ")

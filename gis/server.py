@@ -58,11 +58,6 @@ class Server:
             return "No space left on device" in (self.folder / "server.log").read_text(errors="replace")
         return False
 
-    def memory_bytes(self) -> int:
-        """Proportional resident memory of the postmaster and its children, shared pages counted once (Linux)."""
-        pids = [self.pid, *_children(self.pid)]
-        return sum(_proportional_bytes(pid) for pid in pids)
-
 
 @contextmanager
 def private_server(data: Path, cache: Path, say: Say, *, throwaway: bool = False) -> Iterator[Server]:
@@ -322,6 +317,11 @@ def _sweep_throwaways(parent: Path) -> None:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def memory_bytes(postmaster: int) -> int:
+    """Resident memory of a postmaster and its children, pages they share counted once (Linux)."""
+    return sum(_proportional_bytes(pid) for pid in (postmaster, *_children(postmaster)))
 
 
 def _children(pid: int) -> list[int]:

@@ -24,7 +24,7 @@ import pytest
 
 from gis.db import Access, access
 from gis.errors import Conflict, Unavailable
-from gis.server import MARK, Server, private_server
+from gis.server import MARK, Server, memory_bytes, private_server
 from gis.settings import Settings
 from tests.conftest import silent
 
@@ -252,7 +252,7 @@ def test_a_throwaway_left_by_dead_processes_is_swept_and_others_are_not(workshop
     ) as server:
         assert not stale.exists()
         assert strange.exists(), "nothing of ours is in it"
-        assert server.memory_bytes() > 1_000_000
+        assert memory_bytes(server.pid) > 1_000_000
 
 
 # ── closed to strangers ────────────────────────────────────────

@@ -12,12 +12,14 @@ import os
 import statistics
 import sys
 import time
+from pathlib import Path
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from api.city import BATCH
 from cases import desk
+from gis.server import memory_bytes
 
 LOOK_UP = text("""
     select count(*) as n, count(a.unit_id) as with_unit
@@ -72,6 +74,9 @@ def main(city: str) -> None:
         opened += batch.cases + batch.refused
     seconds = time.perf_counter() - started
     print(f"  {opened:>7,} opened  {seconds:9.1f} s   {opened / seconds:10,.0f} a second, look-up and insert")
+    postmaster = Path(str(address.query["host"])) / ".s.PGSQL.5432.lock"  # a private server's socket
+    if postmaster.exists():
+        print(f"  server memory after it: {memory_bytes(int(postmaster.read_text().split()[0])) / 1e6:,.0f} MB")
     engine.dispose()
     with maintenance.connect() as conn:
         conn.execute(text(f"drop database {copy}"))
