@@ -6,10 +6,12 @@ Nothing of matplotlib's global state is changed but its list of known fonts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import east_asian_width
 
 from gis.errors import UnfitFile
 
@@ -82,6 +84,25 @@ def lettering(texts: Iterable[str], font: Path | None = None) -> Lettering:
         f"the font {found.name} lacks {lacking}: printed as ?", f"字体 {found.name} 缺字：{lacking}，以 ? 代替"
     )
     return Lettering(families, True, dict.fromkeys(wanted - have, "?"), notice)
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """The text in lines of at most so many columns; a Chinese character takes two and may begin a line.
+
+    No line begins with a mark that ends a clause, none ends with an opening bracket.
+    """
+    pieces = re.findall(r"[（《“]*[⺀-鿿＀-￯、。](?:[，。；：、）》”！？])*|[^\s⺀-鿿＀-￯、。]+|\s+", text)
+    lines, line = [], ""
+    for piece in pieces:
+        if line and _columns(line + piece.rstrip()) > columns:
+            lines.append(line.rstrip())
+            line = ""
+        line = line + piece if line else piece.lstrip()
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def _columns(text: str) -> int:
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _enlist(font: Path) -> str:

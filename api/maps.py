@@ -25,43 +25,28 @@ from geopandas import GeoDataFrame
 from scipy.ndimage import map_coordinates
 from xstatic.pkg import leaflet
 
+from api.labels import roomy_point
+from api.legend import NUMBERED, Said, at_level, hot_list, name_of, sources
 from api.lettering import Notice
-from api.plot import (
-    BORDER,
-    BUILDING,
-    COMMUNITY,
-    GREEN,
-    LAND,
-    RAIL,
-    STREET_CASING,
-    WATER,
-    at_level,
-    heat_png,
-    hot_list,
-    name_of,
-    roomy_point,
-    sources,
-    spread,
-)
+from api.panel import STYLE, Fitting, panels
+from api.plot import BUILDING, RAIL, heat_png
+from api.sheet import BORDER, CELL, COMMUNITY, GREEN, STREET_CASING, WATER
 from gis.crs import GEODETIC, reproject, transform, transformer
-from gis.raster import RasterGrid, colour, png, ramp, top_of_scale
+from gis.raster import RasterGrid, colour, png, top_of_scale
 
 __all__ = ["Notice", "heat_html", "heat_png"]
 
 WEB = 3857  #: Leaflet's own system: an image must be square-on in it
 FINE_M = 0.7  #: lines on the page are simplified by this much at most
 SHADES = 120  #: of the density on the page
-MAX_LABELS = 60  #: names of streets are written on the page up to this number
+MAX_LABELS = 300  #: names of a level are written on the page up to this number
 MAX_BYTES = 5_000_000  #: buildings and lanes are left out of a page that would grow larger
 
 
 def heat_html(
     path: Path,
+    said: Said,
     *,
-    title_zh: str,
-    title_en: str,
-    note_zh: str | None = None,
-    note_en: str | None = None,
     areas: GeoDataFrame,
     barriers: GeoDataFrame,
     surface: npt.NDArray[np.float64],
@@ -70,21 +55,19 @@ def heat_html(
 ) -> None:
     """Write the density, its hottest cells and the city's borders as one HTML file without outside parts.
 
-    The same frames as ``heat_png``; of top_cells all are drawn and five numbered. Names are escaped. Buildings,
+    The same frames as ``heat_png``; of top_cells NUMBERED are outlined and numbered. Names are escaped. Buildings,
     then lanes, are left out when the file would exceed MAX_BYTES. The file appears complete or not at all.
     """
-    areas, barriers, top_cells = (frame.to_crs(grid.srid) for frame in (areas, barriers, top_cells))
+    areas, barriers, top_cells = (frame.to_crs(grid.srid) for frame in (areas, barriers, top_cells.head(NUMBERED)))
     page = ""
     for left_out in ((), ("building",), ("building", "lane")):
         kept = barriers[~(barriers["kind"].isin(left_out) | barriers["grade"].isin(left_out))]
         city = _page(areas, kept, surface, grid, top_cells)
         root: Any = city.get_root()
-        root.title = html.escape(f"{title_zh} · {title_en}")
-        words = _panel(
-            title_zh, title_en, note_zh, note_en, surface, hot_list(top_cells, areas), sources(areas, barriers)
-        )
+        root.title = html.escape(f"{said.title_zh} · {said.title_en}")
+        words = panels(said, top_of_scale(surface), hot_list(top_cells, areas), sources(areas, barriers))
         root.html.add_child(folium.Element(words))
-        root.header.add_child(folium.Element(_STYLE))
+        root.header.add_child(folium.Element(STYLE))
         page = root.render()
         if len(page.encode()) <= MAX_BYTES:
             break
@@ -141,7 +124,7 @@ def _page(
 ) -> folium.Map:
     """The map with its layers, from the ground up, each in a pane of its own height."""
     west, south, east, north = (float(side) for side in areas.to_crs(GEODETIC).total_bounds)
-    city = _OfflineMap(tiles=None, prefer_canvas=True, max_zoom=19, zoom_snap=0.25)
+    city = _OfflineMap(tiles=None, prefer_canvas=True, attributionControl=False, max_zoom=19, zoom_snap=0.25)
     for name, height in (("ground", 210), ("heat", 300), ("borders", 410)):
         folium.map.CustomPane(name, z_index=height, pointer_events=name == "borders").add_to(city)
     ground = folium.FeatureGroup("底图 Ground")
@@ -164,39 +147,44 @@ def _page(
         if len(rows):
             collection = _features(rows, [_both(row) for row in rows.itertuples()])
             _layer(collection, "borders", tooltip=level == "community", **style).add_to(group)
-        for row in rows.itertuples() if level == "street" and len(rows) <= MAX_LABELS else ():
-            _label(row, rows.crs, top_cells).add_to(group)
+        named = level == "street" or (level == "district" and len(rows) > 1)
+        for row in rows.itertuples() if named and len(rows) <= MAX_LABELS else ():
+            _label(row, rows.crs, top_cells, level).add_to(group)
         group.add_to(city)
     words = [f"{cell.code}<br>{int(cell.cases):,} 件 cases" for cell in top_cells.itertuples()]
-    style = {"color": "#0b1f33", "weight": 2, "fillColor": "#ffffff", "fillOpacity": 0.05}
+    style = {"color": CELL, "weight": 2, "fillColor": "#ffffff", "fillOpacity": 0.05}
     cells = folium.FeatureGroup("最热单元网格 Hottest cells")
     if len(top_cells):
         _layer(_features(top_cells, words), "borders", tooltip=True, **style).add_to(cells)
-    spots = top_cells.head(5).geometry.centroid
-    screen = np.column_stack([spots.x, -spots.y]) / ((areas.total_bounds[2] - areas.total_bounds[0]) / 900)
-    for number, (spot, (right, down)) in enumerate(
-        zip(spots.to_crs(GEODETIC), spread(screen, np.zeros((0, 2)), 24.0), strict=True), start=1
-    ):
-        anchor = (11 - round(right), 11 - round(down))
-        badge = DivIcon(icon_size=(22, 22), icon_anchor=anchor, html=f'<div class="badge">{number}</div>')
-        folium.Marker((spot.y, spot.x), icon=badge).add_to(cells)
+    for number, spot in enumerate(top_cells.geometry.centroid.to_crs(GEODETIC), start=1):
+        lead = f'<svg class="lead" width="1" height="1"><line stroke="{CELL}"/></svg>'
+        disc = f'<div class="badge">{number}</div>'  # the page's script moves it off the cell
+        badge = DivIcon(icon_size=(0, 0), icon_anchor=(0, 0), html=lead + disc, class_name="number")
+        folium.Marker((spot.y, spot.x), icon=badge, interactive=False).add_to(cells)
     cells.add_to(city)
     _Scale().add_to(city)  # type: ignore[no-untyped-call]
-    folium.LayerControl(collapsed=False, position="topright").add_to(city)
-    city.fit_bounds([[south, west], [north, east]], padding_top_left=(10, 30), padding_bottom_right=(260, 10))
+    control = folium.LayerControl(collapsed=False, position="topright").add_to(city)
+    boxes = top_cells.to_crs(GEODETIC).geometry.bounds[["miny", "minx", "maxy", "maxx"]].to_numpy().round(6).tolist()
+    Fitting(control.get_name(), [[south, west], [north, east]], boxes).add_to(city)
     return city
 
 
-def _label(row: Any, crs: Any, hot: GeoDataFrame) -> folium.Marker:
-    """The name of an area, written where there is room for it."""
+def _label(row: Any, crs: Any, hot: GeoDataFrame, level: str) -> folium.Marker:
+    """The name of an area where there is room for it; the page's script hides it at zooms where it does not fit."""
     low_x, _, high_x, _ = row.geometry.bounds
-    avoid = shapely.get_coordinates(hot.head(5).geometry.centroid.to_numpy())
+    avoid = shapely.get_coordinates(hot.geometry.centroid.to_numpy())
     spot = roomy_point(row.geometry, avoid, (high_x - low_x) / 4)
-    lon, lat = (float(axis) for axis in transform(*spot, crs.to_epsg(), GEODETIC))
+    room = (low_x, high_x)
+    if level == "street":  # as wide as the area is at that place, or the name would stand in two
+        across = shapely.intersection(row.geometry.boundary, shapely.LineString([(low_x, spot[1]), (high_x, spot[1])]))
+        half = np.abs(shapely.get_coordinates(across)[:, 0] - spot[0]).min(initial=(high_x - low_x) / 2)
+        room = (spot[0] - 1.15 * half, spot[0] + 1.15 * half)
+    lon, lat = transform([spot[0], *room], [spot[1]] * 3, crs.to_epsg(), GEODETIC)
     names = dict.fromkeys((name_of(row, True), name_of(row, False)))
     words = "<br>".join(html.escape(name) for name in names if name)
-    icon = DivIcon(icon_size=(160, 34), icon_anchor=(80, 17), html=f'<div class="label">{words}</div>')
-    return folium.Marker((lat, lon), icon=icon, interactive=False)
+    words = f'<div class="label {level}" data-degrees="{abs(float(lon[2] - lon[1])):.6f}">{words}</div>'
+    icon = DivIcon(icon_size=(0, 0), icon_anchor=(0, 0), html=words, class_name="name")
+    return folium.Marker((float(lat[0]), float(lon[0])), icon=icon, interactive=False)
 
 
 def _line(tone: str, weight: float, **more: Any) -> dict[str, Any]:
@@ -286,53 +274,3 @@ def _heat_image(surface: npt.NDArray[np.float64], grid: RasterGrid) -> tuple[str
     image = _data_url(png(colour(steps, 1.0)), "image/png")
     lon, lat = transform([west, east], [south, north], WEB, GEODETIC)
     return image, [[float(lat[0]), float(lon[0])], [float(lat[1]), float(lon[1])]]
-
-
-_STYLE = f"""<style>
-html, body {{ font-family: system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; }}
-.folium-map.leaflet-container {{ background: {LAND}; }}
-.words {{ position: fixed; z-index: 1000; background: #fffffff0; color: #24292e; border-radius: 6px;
-  box-shadow: 0 1px 5px #0004; padding: 10px 14px; font-size: 13px; line-height: 1.45; max-width: 310px; }}
-.words h1 {{ font-size: 17px; margin: 0; }} .words h2 {{ font-size: 13px; margin: 0 0 4px; font-weight: 500; }}
-.words .note {{ color: #9b1c1c; border: 1px solid #9b1c1c; border-radius: 4px; background: #fff4f2; padding: 3px 7px;
-  margin: 6px 0; font-weight: 600; }}
-.words .bar {{ height: 12px; border: 1px solid #999; margin-top: 3px; }}
-.words .ends {{ display: flex; justify-content: space-between; }}
-.words ol {{ margin: 4px 0; padding-left: 20px; }} .words small {{ color: #5c6670; }}
-#head {{ top: 10px; left: 54px; }} #legend {{ bottom: 26px; right: 10px; }}
-.badge {{ width: 22px; height: 22px; line-height: 22px; border-radius: 50%; background: #0b1f33; color: white;
-  text-align: center; font-weight: 700; box-shadow: 0 0 0 1.5px white; }}
-.label {{ text-align: center; font-weight: 700; font-size: 12px; line-height: 1.25; color: {BORDER};
-  pointer-events: none; text-shadow: 0 0 3px white, 0 0 3px white, 0 0 3px white, 0 0 5px white; }}
-@media (max-width: 700px) {{ #legend ol, #legend small {{ display: none; }} .words {{ max-width: 60vw; }} }}
-</style>"""
-
-
-def _panel(
-    title_zh: str,
-    title_en: str,
-    note_zh: str | None,
-    note_en: str | None,
-    surface: npt.NDArray[np.float64],
-    hot: list[tuple[str, str, str, int]],
-    source: str,
-) -> str:
-    """Title, note and legend as HTML; every text escaped (braces too: folium reads the result as a template)."""
-
-    def plain(text: str | None) -> str:
-        return html.escape(text or "").replace("{", "&#123;").replace("}", "&#125;")
-
-    shades = ", ".join("rgba({},{},{},{:.2f})".format(*tone[:3], tone[3] / 255) for tone in ramp(np.linspace(0, 1, 12)))
-    note = " ".join(part for part in (note_zh, note_en) if part)
-    rows = "".join(
-        f"<li>{plain(zh)}<br>{plain(en)}<br><small>{plain(code)}</small> <b>{cases:,}</b> 件 cases</li>"
-        for code, zh, en, cases in hot
-    )
-    return f"""
-<div class="words" id="head"><h1>{plain(title_zh)}</h1><h2>{plain(title_en)}</h2>
-{f'<div class="note">{plain(note)}</div>' if note else ""}</div>
-<div class="words" id="legend"><b>案件密度 Density of cases</b><br>
-每平方公里案件数，统计期内<br>cases per km² over the period
-<div class="bar" style="background: linear-gradient(to right, {shades}), {LAND}"></div>
-<div class="ends"><span>0</span><span>≥ {top_of_scale(surface):,g}</span></div>
-<ol>{rows}</ol><small>{plain(source)}</small></div>"""

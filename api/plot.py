@@ -6,7 +6,6 @@ that threads may draw at once.
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,105 +14,29 @@ import numpy.typing as npt
 import shapely
 from geopandas import GeoDataFrame
 
+from api import sheet
+from api.labels import Boxes, boxes_around, clashes, largest_part, spots_inside, spread
+from api.legend import NUMBERED, Said, at_level, hot_list, name_of, sources
 from api.lettering import Lettering, Notice, lettering
-from gis.raster import RasterGrid, colour, ramp, top_of_scale
+from api.sheet import BADGE, BORDER, BORDER_DASH, CELL, COMMUNITY, GREEN, INK, LAND, STREET_CASING, WATER
+from gis.raster import RasterGrid, colour, top_of_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LAND, OUTSIDE, WATER, GREEN, BUILDING = "#f7f4ee", "#ffffff", "#a8cbe2", "#d3e5c5", "#e4ddd1"
-STREET_CASING, RAIL, BORDER, COMMUNITY, INK = "#cbbfae", "#8d8d8d", "#5b2a63", "#8a7590", "#24292e"
+OUTSIDE, BUILDING, RAIL = "#ffffff", "#e4ddd1", "#8d8d8d"
 DPI = 150
-_BADGE = {"boxstyle": "circle,pad=0.28", "fc": "#0b1f33", "ec": "white", "lw": 1.2}
+BADGE_PX = 50.0  #: a number with its disc, across
+CELL_GAP_PX = 6.0
 #: grade of a street → width on paper in points
 STREETS_PT = {"lane": 0.35, "street": 0.9, "arterial": 1.9}
-LEVELS = {"district": 6, "street": 9, "community": 12}  #: digits of an area's code
-
-
-# ── what both maps say ────────────────────────────────────────
-
-
-def at_level(areas: GeoDataFrame, level: str) -> GeoDataFrame:
-    """The areas of one level, told by the length of their code."""
-    return areas[areas["code"].str.len() == LEVELS[level]]
-
-
-def name_of(row: Any, chinese: bool) -> str:
-    """A person's name for an area or a barrier: Chinese if wanted and there, else English, else its code."""
-    fields = ("name_zh", "name_en", "code") if chinese else ("name_en", "code")
-    values = (getattr(row, column, None) for column in fields)
-    return next((str(value) for value in values if isinstance(value, str) and value), "")
-
-
-def hot_list(top_cells: GeoDataFrame, areas: GeoDataFrame, count: int = 5) -> list[tuple[str, str, str, int]]:
-    """Of the first cells: code, place in Chinese and in English (community, street), number of cases."""
-    names = {row.code: row for row in areas.itertuples()}
-    rows = []
-    for cell in top_cells.head(count).itertuples():
-        above = [names[cell.code[:digits]] for digits in (9, 12) if cell.code[:digits] in names]
-        zh = " ".join(name_of(area, True) for area in above)
-        en = ", ".join(name_of(area, False) for area in reversed(above))
-        rows.append((str(cell.code), zh, en, int(cell.cases)))
-    return rows
-
-
-def sources(*frames: GeoDataFrame) -> str:
-    """Every data source that the frames name, once."""
-    found = {
-        str(source) for frame in frames if "data_source" in frame for source in frame["data_source"].dropna().unique()
-    }
-    return "; ".join(sorted(found))
-
-
-def roomy_point(geometry: shapely.Geometry, avoid: npt.NDArray[np.float64], reach_m: float) -> tuple[float, float]:
-    """A point well inside the polygon, off its border and the points to avoid: where its name fits best.
-
-    Of a lattice of points inside, the one whose nearest trouble is farthest; beyond ``reach_m`` none counts.
-    """
-    parts = shapely.get_parts(geometry)
-    largest = parts[shapely.area(parts).argmax()]
-    shapely.prepare(largest)
-    west, south, east, north = largest.bounds
-    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(west, east, 40), np.linspace(south, north, 40)))
-    inside = shapely.contains_xy(largest, x, y)
-    if not inside.any():
-        point = shapely.point_on_surface(largest)
-        return point.x, point.y
-    x, y = x[inside], y[inside]
-    room = np.minimum(shapely.distance(largest.boundary, shapely.points(x, y)), reach_m)
-    for spot in avoid:
-        room = np.minimum(room, 0.6 * np.hypot(x - spot[0], y - spot[1]))
-    middle = np.hypot(x - (west + east) / 2, y - (south + north) / 2)
-    best = np.argmax(room - 0.05 * middle)
-    return float(x[best]), float(y[best])
-
-
-def spread(points: npt.NDArray[np.float64], busy: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.float64]:
-    """Where to put a label around each point: offsets of this length, each where the least is in the way.
-
-    points, busy: (n, 2) on paper or screen; what is busy, the points themselves and labels already put count.
-    """
-    turns = np.linspace(0.6, 2 * np.pi + 0.6, 16, endpoint=False)
-    ring = radius * np.column_stack([np.cos(turns), np.sin(turns)])
-    offsets = np.zeros_like(points)
-    for row, point in enumerate(points):
-        trouble = np.vstack([busy, points, (points + offsets)[:row]])
-        room = np.hypot(*(ring[:, None, :] + point - trouble[None, :, :]).transpose(2, 0, 1)).min(axis=1)
-        offsets[row] = ring[room.argmax()]
-    return offsets
-
-
-# ── the picture ───────────────────────────────────────────────
 
 
 def heat_png(
     path: Path,
+    said: Said,
     *,
-    title_zh: str,
-    title_en: str,
-    note_zh: str | None = None,
-    note_en: str | None = None,
     areas: GeoDataFrame,
     barriers: GeoDataFrame,
     surface: npt.NDArray[np.float64],
@@ -124,51 +47,40 @@ def heat_png(
     """Draw the city, the density over it and its hottest cells, with all that a map must say, as a PNG.
 
     areas, barriers: the frames of the contract, in any system with a name; surface: cases per km² on ``grid``.
-    top_cells: code (its first digits are its areas'), cases, geometry; hottest first, five are numbered.
-    note: what must stand on the map (模拟数据 / simulated). Returns a notice when Chinese was left out.
+    top_cells: code (its first digits are its areas'), cases, geometry; hottest first, NUMBERED are shown.
+    Names that fit nowhere are left out. Returns a notice when Chinese was left out.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    areas, barriers, top_cells = (frame.to_crs(grid.srid) for frame in (areas, barriers, top_cells))
+    areas, barriers, top_cells = (frame.to_crs(grid.srid) for frame in (areas, barriers, top_cells.head(NUMBERED)))
     hot = hot_list(top_cells, areas)
     source = sources(areas, barriers)
-    texts = [title_zh, title_en, note_zh or "", note_en or "", source, _LEGEND_TEXT]
+    texts = [*said.texts, source, sheet.FIXED_WORDS]
     for frame in (areas, barriers[barriers["kind"] == "water"]):
         texts += [name for column in ("name_zh", "name_en") for name in frame[column].dropna()]
     letters = lettering(texts, font)
 
-    figure = Figure(figsize=(14, 10.2), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(
-        0.02, 0.972, letters.both(title_zh, None), size=21, weight="bold", va="top", family=letters.families, color=INK
-    )
-    second = {"size": 13.5, "y": 0.935} if letters.chinese else {"size": 21, "y": 0.965, "weight": "bold"}
-    figure.text(0.02, s=letters.both(None, title_en), va="top", family=letters.families, color=INK, **second)
-    if note_zh or note_en:
-        figure.text(
-            0.978,
-            0.962,
-            letters.both(note_zh, note_en),
-            size=12,
-            weight="bold",
-            va="top",
-            ha="right",
-            family=letters.families,
-            color="#9b1c1c",
-            linespacing=1.4,
-            bbox={"boxstyle": "round,pad=0.5", "fc": "#fff4f2", "ec": "#9b1c1c"},
-        )
+    low_x, low_y, high_x, high_y = areas.total_bounds
+    foot = sheet.foot_lines(said, source, grid.srid, letters)
+    page = sheet.divided((high_x - low_x) / (high_y - low_y), hot, foot, letters)
+    figure = Figure(figsize=(sheet.WIDTH, page.height), dpi=DPI, facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
+    pen = sheet.Pen(figure, letters)
     top = top_of_scale(surface)
-    ax = figure.add_axes((0.02, 0.025, 0.71, 0.865))
+    left, low, wide, tall = page.map_box
+    ax = figure.add_axes((left / sheet.WIDTH, low / page.height, wide / sheet.WIDTH, tall / page.height))
     _frame(figure, ax, areas)
     _ground(ax, areas, barriers)
     _heat(ax, areas, surface, grid, top)
     _borders(ax, areas)
-    taken = _names(ax, areas, barriers, top_cells.head(5), letters)
-    _hot_spots(ax, top_cells.head(5), taken)
-    _scale_and_north(ax, letters)
-    _legend(figure, top, hot, letters, source, grid.srid)
+    taken = np.vstack([_scale_and_north(ax, _outline(areas), letters), _hot_spots(ax, top_cells)])
+    _names(ax, canvas.get_renderer(), areas, barriers, taken, letters)
+    sheet.head(pen, page, said)
+    sheet.density(pen, page, said, top)
+    sheet.signs(pen, page)
+    sheet.hottest(pen, page, hot)
+    sheet.foot(pen, page)
     part = path.with_name(f".{path.name}.part.png")
     try:
         figure.savefig(part, format="png")
@@ -176,9 +88,6 @@ def heat_png(
     finally:
         part.unlink(missing_ok=True)
     return letters.notice
-
-
-_LEGEND_TEXT = "案件密度每平方公里数统计期内最热单元网格街道界社区界区县界水域绿地干路支路巷铁路数据来源坐标系，：·≥²"
 
 
 def _outline(areas: GeoDataFrame) -> shapely.Geometry:
@@ -267,7 +176,7 @@ def _borders(ax: Axes, areas: GeoDataFrame) -> None:
     """Borders of communities thin, of streets and districts stronger, the city's edge strongest."""
     for level, width, tone, dash in (
         ("community", 0.35, COMMUNITY, "solid"),
-        ("street", 1.1, BORDER, (0, (6, 2.5, 1, 2.5))),
+        ("street", 1.1, BORDER, BORDER_DASH),
         ("district", 2.0, BORDER, "solid"),
     ):
         frame = at_level(areas, level)
@@ -275,55 +184,73 @@ def _borders(ax: Axes, areas: GeoDataFrame) -> None:
 
 
 def _names(
-    ax: Axes, areas: GeoDataFrame, barriers: GeoDataFrame, hot: GeoDataFrame, letters: Lettering
-) -> list[tuple[float, float]]:
-    """Write the names of districts, streets and rivers beside the hot cells; returns where, in map units."""
+    ax: Axes, renderer: Any, areas: GeoDataFrame, barriers: GeoDataFrame, taken: Boxes, letters: Lettering
+) -> list[str]:
+    """Write the names of districts, rivers and streets, each where it lies over nothing that is taken.
+
+    A name that fits nowhere is tried in English alone, then smaller, then left out. Returns what was written.
+    """
     from matplotlib.patheffects import withStroke
 
-    halo = [withStroke(linewidth=3.0, foreground="white", alpha=0.9)]
-    districts, streets = at_level(areas, "district"), at_level(areas, "street")
-    avoid = shapely.get_coordinates(hot.geometry.centroid.to_numpy())
-    taken: list[tuple[float, float]] = []
+    halo = [withStroke(linewidth=2.6, foreground="white", alpha=0.9)]
     (west, east), _ = ax.get_xlim(), ax.get_ylim()
-    reach_m = (east - west) / 9  # about the size of a name
+    px_per_m = ax.bbox.width / (east - west)
+    frame = np.array(ax.bbox.extents) + np.array([6.0, 6.0, -6.0, -6.0])
+    districts, streets = at_level(areas, "district"), at_level(areas, "street")
+    few = len(streets) <= 12  #: then every one is named, if need be across its border
+    written: list[str] = []
 
-    def write(row: Any, **style: Any) -> None:
-        spot = roomy_point(row.geometry, np.array([*avoid, *taken]).reshape(-1, 2), reach_m)
-        text = letters.both(name_of(row, True) if letters.chinese else None, name_of(row, False))
-        ax.text(
-            *spot, text, ha="center", va="center", family=letters.families, path_effects=halo, linespacing=1.25, **style
-        )
-        taken.append(spot)
+    def write(row: Any, sizes: tuple[float, ...], within: bool, steps: int, **style: Any) -> None:
+        nonlocal taken
+        relaxed = few and within
+        polygon = largest_part(row.geometry)
+        spots, fitness = spots_inside(polygon, np.zeros((0, 2)), (east - west) / 9, steps)
+        pixels = ax.transData.transform(spots)
+        both = letters.both(name_of(row, True) if letters.chinese else None, name_of(row, False))
+        for size, strict in [*((size, within) for size in sizes), (sizes[-1], False)][: len(sizes) + relaxed]:
+            for text in dict.fromkeys((both, letters.both(None, name_of(row, False)))):
+                x, y = spots[0]
+                label = ax.text(x, y, text, size=size, ha="center", va="center", family=letters.families, **style)
+                label.set(path_effects=halo, linespacing=1.2)
+                extent = label.get_window_extent(renderer)
+                boxes = boxes_around(pixels, extent.width + 8, extent.height + 6)
+                free = ~clashes(boxes, taken) & (boxes[:, :2] >= frame[:2]).all(1) & (boxes[:, 2:] <= frame[2:]).all(1)
+                if strict:  # most of the name in its own area
+                    reach = 0.36 * extent.width / px_per_m
+                    for side in (-reach, reach):
+                        free &= shapely.contains_xy(polygon, spots[:, 0] + side, spots[:, 1])
+                if free.any():
+                    best = np.where(free, fitness, -np.inf).argmax()
+                    label.set_position((float(spots[best, 0]), float(spots[best, 1])))
+                    taken = np.vstack([taken, boxes[best]])
+                    written.append(text)
+                    return
+                label.remove()
 
-    for row in streets.itertuples() if len(streets) <= 60 else ():
-        write(
-            row,
-            size=10.5 if len(streets) <= 12 else 6,
-            color=BORDER,
-            weight="bold",
-            zorder=5,
-        )
     for row in districts.itertuples() if len(districts) > 1 else ():
-        write(row, size=13, color=BORDER, weight="bold", zorder=5.1, alpha=0.85)
+        write(row, (13, 11), False, 40, color=BORDER, weight="bold", zorder=5.1, alpha=0.85)
     waters = barriers[(barriers["kind"] == "water") & (barriers["grade"] == "river") & barriers["name_en"].notna()]
     for _, same in waters.assign(size=waters.area).sort_values("size").groupby("name_en"):
-        row = same.iloc[-1]
-        write(row, size=10.5, color="#2f6690", style="italic", zorder=4.9)
-    return taken
+        write(same.iloc[-1], (10.5, 9), False, 90, color="#2f6690", style="italic", zorder=4.9)
+    sizes = (10.5, 9, 8) if few else (7, 6)
+    for row in streets.itertuples():
+        write(row, sizes, True, 40, color=BORDER, weight="bold", zorder=5)
+    return written
 
 
-def _hot_spots(ax: Axes, cells: GeoDataFrame, taken: list[tuple[float, float]]) -> None:
-    """Outline each cell and put its number beside it, where the least is in the way."""
+def _hot_spots(ax: Axes, cells: GeoDataFrame) -> Boxes:
+    """Outline each cell and put its number beside it, clear of the other cells; returns the pixels they take."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3.2, foreground="white")]
-    _fill(ax, cells.geometry, 6, facecolor="none", edgecolor="#0b1f33", linewidth=1.6, path_effects=halo)
+    _fill(ax, cells.geometry, 6, facecolor="none", edgecolor=CELL, linewidth=1.6, path_effects=halo)
     to_pixels = ax.transData.transform
+    bounds = cells.geometry.bounds.to_numpy().reshape(-1, 4)
+    outlines = np.hstack([to_pixels(bounds[:, :2]) - CELL_GAP_PX, to_pixels(bounds[:, 2:]) + CELL_GAP_PX])
     centres = cells.geometry.centroid
-    here = np.array([to_pixels((centre.x, centre.y)) for centre in centres]).reshape(-1, 2)
-    busy = np.array([to_pixels(spot) for spot in taken]).reshape(-1, 2)
-    away = spread(here, busy, 62.0) * 72 / DPI
-    for number, (centre, offset) in enumerate(zip(centres, away, strict=True), start=1):
+    here = to_pixels(np.column_stack([centres.x, centres.y])).reshape(-1, 2)
+    away = spread(here, np.zeros((0, 2)), 62.0)
+    for number, (centre, offset) in enumerate(zip(centres, away * 72 / DPI, strict=True), start=1):
         ax.annotate(
             str(number),
             (centre.x, centre.y),
@@ -336,13 +263,15 @@ def _hot_spots(ax: Axes, cells: GeoDataFrame, taken: list[tuple[float, float]]) 
             color="white",
             zorder=7,
             family="DejaVu Sans",
-            bbox=_BADGE,
-            arrowprops={"arrowstyle": "-", "color": "#0b1f33", "lw": 1.1, "shrinkB": 4},
+            bbox=BADGE,
+            arrowprops={"arrowstyle": "-", "color": CELL, "lw": 1.1, "shrinkB": 4},
         )
+    leaders = boxes_around(np.vstack([here + away * part for part in (0.3, 0.5, 0.7)]), 10.0, 10.0)
+    return np.vstack([outlines, leaders, boxes_around(here + away, BADGE_PX, BADGE_PX)])
 
 
-def _scale_and_north(ax: Axes, letters: Lettering) -> None:
-    """A scale bar of a round length at the lower left, an arrow to grid north at the upper right."""
+def _scale_and_north(ax: Axes, city: shapely.Geometry, letters: Lettering) -> Boxes:
+    """A scale bar of a round length at the lower left, an arrow to grid north in a free corner; their pixels."""
     from matplotlib.patches import Rectangle
 
     (west, east), (south, north) = ax.get_xlim(), ax.get_ylim()
@@ -381,10 +310,16 @@ def _scale_and_north(ax: Axes, letters: Lettering) -> None:
             zorder=8.1,
             family=letters.families,
         )
+    corner = np.array([0.06 * wide, 0.11 * tall])
+    spots = [np.array([share_x, share_y]) for share_x, share_y in ((0.968, 0.975), (0.032, 0.975), (0.968, 0.09))]
+    heads = [np.array([west + share_x * wide, south + share_y * tall]) for share_x, share_y in spots]
+    boxes = [shapely.box(x - corner[0] / 2, y - corner[1] * 0.8, x + corner[0] / 2, y) for x, y in heads]
+    clear = ~shapely.intersects(city, boxes)
+    free = int(clear.argmax())  # the first corner when none is
     ax.annotate(
         "N",
-        (0.968, 0.975),
-        xytext=(0.968, 0.925),
+        tuple(spots[free]),
+        xytext=(spots[free][0], spots[free][1] - 0.5 / ax.get_window_extent().height * DPI),
         xycoords="axes fraction",
         ha="center",
         va="center",
@@ -395,73 +330,5 @@ def _scale_and_north(ax: Axes, letters: Lettering) -> None:
         family="DejaVu Sans",
         arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.6, "mutation_scale": 16},
     )
-
-
-def _legend(
-    figure: Figure, top: float, hot: list[tuple[str, str, str, int]], letters: Lettering, source: str, srid: int
-) -> None:
-    """The column beside the map: colours with their unit, signs, the hottest cells, where the data are from."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    ax = figure.add_axes((0.745, 0.025, 0.24, 0.84))
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    ax.axis("off")
-
-    def write(x: float, y: float, text: str, size: float = 9.5, **style: Any) -> None:
-        ax.text(x, y, text, size=size, va="top", family=letters.families, linespacing=1.4, **{"color": INK, **style})
-
-    write(0, 0.995, letters.both("案件密度", "Density of cases", "  "), 12, weight="bold")
-    write(0, 0.962, letters.both("每平方公里案件数，统计期内", "cases per km² over the period"), 9.5)
-    bar = figure.add_axes((0.745, 0.775, 0.21, 0.02))
-    bar.set_facecolor(LAND)
-    bar.imshow(ramp(np.linspace(0, 1, 256))[None], aspect="auto", extent=(0.0, top, 0.0, 1.0))
-    bar.set(yticks=[], xticks=[0, top / 2, top])
-    bar.set_xticklabels(["0", f"{top / 2:,g}", f"≥ {top:,g}"], family="DejaVu Sans", size=9)
-
-    signs = [
-        (Line2D([], [], color=BORDER, lw=2.0), "区县界", "district border"),
-        (Line2D([], [], color=BORDER, lw=1.1, ls=(0, (6, 2.5, 1, 2.5))), "街道界", "street border"),
-        (Line2D([], [], color=COMMUNITY, lw=0.6), "社区界", "community border"),
-        (Patch(fc="white", ec="#0b1f33", lw=1.6), "最热单元网格", "hottest cells"),
-        (Patch(fc=WATER, ec="none"), "水域", "water"),
-        (Patch(fc=GREEN, ec="none"), "绿地", "park, green"),
-        (Line2D([], [], color=STREET_CASING, lw=2.6), "干路", "arterial"),
-        (Line2D([], [], color=STREET_CASING, lw=1.2), "支路、巷", "street, lane"),
-    ]
-    ax.legend(
-        [sign for sign, _, _ in signs],
-        [letters.both(zh, en, "  ") for _, zh, en in signs],
-        loc="upper left",
-        bbox_to_anchor=(-0.03, 0.855),
-        frameon=False,
-        prop={"family": letters.families, "size": 9.5},
-        labelspacing=0.65,
-        handlelength=2.2,
-        borderpad=0.2,
-    )
-
-    y = 0.575
-    write(0, y, letters.both("最热单元网格", "Hottest cells", "  "), 12, weight="bold")
-    write(0.99, y - 0.004, letters.both("案件", "cases", " "), 9, ha="right")
-    y -= 0.042
-    for number, (code, zh, en, cases) in enumerate(hot, start=1):
-        style: dict[str, Any] = {
-            "weight": "bold",
-            "color": "white",
-            "ha": "center",
-            "va": "center",
-            "family": "DejaVu Sans",
-        }
-        ax.text(0.028, y - 0.011, str(number), size=9, bbox=_BADGE, **style)
-        lines = [letters.both(zh, None)] if letters.chinese and zh else []
-        lines += textwrap.wrap(letters.both(None, en), 36) if en else []
-        write(0.085, y, "\n".join([*lines, code]), 8.6)
-        write(0.99, y, f"{cases:,}", 10.5, weight="bold", ha="right")
-        y -= 0.0235 * (len(lines) + 1) + 0.012
-    foot = [letters.both("数据来源", "Data", " ") + ": " + letters.both(None, source)] if source else []
-    foot.append(letters.both("坐标系", "System", " ") + f": EPSG:{srid}  ·  Wanmi")
-    wrapped = [piece for line in foot for piece in textwrap.wrap(line, 46 if line.isascii() else 40)]
-    ax.text(
-        0, 0.0, "\n".join(wrapped[:6]), size=7.8, va="bottom", family=letters.families, color="#5c6670", linespacing=1.4
-    )
+    scale = [x - 0.01 * wide, y - 0.014 * tall, x + length + 0.035 * wide, y + 0.036 * tall]
+    return np.asarray(ax.transData.transform(np.reshape([scale, boxes[free].bounds], (-1, 2))).reshape(-1, 4))

@@ -26,7 +26,9 @@ WIDTH, MARGIN, HEAD, GAP = 14.0, 0.28, 1.36, 0.3
 COLUMN = 3.45  #: of the legend beside the map
 FOOT_LINE, LIST_LINE = 0.155, 0.195
 LOW_CITY = 1.5  #: as many times wider than high: the legend goes below
-FIXED_WORDS = "案件密度每平方公里数统计期内最热单元网格街道界社区界区县界水域绿地干路支路巷铁路数据来源坐标系核高斯带宽米，：·≥²"
+FIXED_WORDS = (
+    "案件密度每平方公里数统计期内最热单元网格街道界社区界区县界水域绿地干路支路巷铁路数据来源坐标系核高斯带宽米，：·≥²"
+)
 
 Hot = list[tuple[str, str, str, int]]
 
@@ -48,9 +50,9 @@ def divided(aspect: float, hot: Hot, foot: list[str], letters: Lettering) -> She
     """The sheet for a city that is ``aspect`` times as wide as high."""
     below = aspect >= LOW_CITY
     list_wide = WIDTH - 2 * MARGIN - 7.4 if below else COLUMN
-    entries = [_entry(code, zh, en, int((list_wide - 0.95) * 13.4), letters) for code, zh, en, _ in hot]
+    entries = [_entry(code, zh, en, int((list_wide - 0.95) * 15.5), letters) for code, zh, en, _ in hot]
     list_tall = 0.45 + sum(LIST_LINE * len(lines) + 0.1 for lines in entries)
-    lines = [piece for line in foot for piece in wrapped(line, 190)]
+    lines = [piece for line in foot for piece in wrapped(line, 235)]
     foot_tall = MARGIN + FOOT_LINE * len(lines) + 0.12
     if below:
         wide = WIDTH - 2 * MARGIN
@@ -159,7 +161,7 @@ def signs(pen: Pen, sheet: Sheet) -> None:
         [sign for sign, _, _ in rows],
         [pen.letters.both(zh, en, "  ") for _, zh, en in rows],
         loc="upper left",
-        bbox_to_anchor=((x - 0.08) / WIDTH, (y + 0.06) / sheet.height),
+        bbox_to_anchor=((x - 0.08) / WIDTH, (y + 0.02) / sheet.height),
         frameon=False,
         prop={"family": pen.letters.families, "size": 9.5},
         labelspacing=0.65,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,22 +16,33 @@ import numpy as np
 import pytest
 import shapely
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-from api.lettering import Lettering, lettering
+from api import plot, sheet
+from api.labels import boxes_around, clashes
+from api.legend import NUMBERED, Said, hot_list, name_of
+from api.lettering import Lettering, lettering, wrapped
 from api.maps import _heat_image, heat_html, heat_png
-from api.plot import hot_list, name_of
 from gis.crs import transform
 from gis.errors import UnfitFile
 from gis.raster import RasterGrid, kernel_density
 
 CITY = 4545
 X, Y = 590_000.0, 3_615_000.0
-WORDS = {
-    "title_zh": "示例市案件热力图",
-    "title_en": "Heat of cases, Exampleton",
-    "note_zh": "模拟数据",
-    "note_en": "simulated",
-}
+SAID = Said(
+    title_zh="示例市案件热力图",
+    title_en="Heat of cases, Exampleton",
+    note_zh="模拟数据",
+    note_en="simulated",
+    attribution_zh="数据:示例局(CC BY)",
+    attribution_en="Data: Office of <Examples> (CC BY); no warranty.",
+    first_on=date(2025, 11, 1),
+    last_on=date(2026, 10, 31),
+    cases=12345,
+    bandwidth_m=150.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,24 +135,24 @@ def test_the_picture_is_drawn_and_says_when_chinese_is_left_out(city, tmp_path, 
     """Without any Chinese font: no glyph warning (warnings are errors), no empty box, and the reason."""
     monkeypatch.setattr("api.lettering._installed", lambda wanted: (None, set()))
     path = tmp_path / "heat.png"
-    notice = heat_png(path, **WORDS, **vars(city))
+    notice = heat_png(path, SAID, **vars(city))
     assert notice is not None
     assert "no installed font" in notice.en
     assert "fonts-wqy-microhei" in notice.zh
-    assert matplotlib.image.imread(path).shape == (1530, 2100, 4)
+    assert matplotlib.image.imread(path).shape[1:] == (2100, 4)
     assert [each.name for each in tmp_path.iterdir()] == ["heat.png"]
 
 
 @pytest.mark.skipif(chinese_font() is None, reason="no Chinese font on this machine")
 def test_the_picture_is_bilingual_where_a_font_is_there(city, tmp_path) -> None:
-    assert heat_png(tmp_path / "found.png", **WORDS, **vars(city)) is None
-    assert heat_png(tmp_path / "named.png", **WORDS, **vars(city), font=chinese_font()) is None
+    assert heat_png(tmp_path / "found.png", SAID, **vars(city)) is None
+    assert heat_png(tmp_path / "named.png", SAID, **vars(city), font=chinese_font()) is None
 
 
 def test_an_empty_density_is_a_map_too(city, tmp_path) -> None:
     given = {**vars(city), "surface": np.zeros_like(city.surface), "top_cells": city.top_cells.head(0)}
-    heat_png(tmp_path / "empty.png", **WORDS, **given)
-    heat_html(tmp_path / "empty.html", **WORDS, **given)
+    heat_png(tmp_path / "empty.png", SAID, **given)
+    heat_html(tmp_path / "empty.html", SAID, **given)
     assert (tmp_path / "empty.html").stat().st_size > 100_000
 
 
@@ -170,6 +183,121 @@ def test_hot_cells_are_placed_by_their_code(city) -> None:
     assert name_of(SimpleNamespace(code="6109", name_en=None, name_zh=np.nan), True) == "6109"
 
 
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """The figures that are saved, kept to be looked at."""
+    kept: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *words, **more: (kept.append(self), save(self, *words, **more)))
+    return kept
+
+
+def words_of(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Every text written on the sheet beside the map, and the pixels it takes."""
+    renderer = figure.canvas.get_renderer()
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in figure.texts if text.get_text()]
+
+
+def test_the_picture_says_period_cases_kernel_and_licence(city, tmp_path, drawn, monkeypatch) -> None:
+    monkeypatch.setattr("api.lettering._installed", lambda wanted: (None, set()))
+    heat_png(tmp_path / "heat.png", SAID, **vars(city))
+    text = "\n".join(words for words, _ in words_of(drawn[0]))
+    assert "2025-11-01 – 2026-10-31, 12,345 cases" in text
+    assert "kernel density: Gaussian, bandwidth 150 m" in text
+    assert "Data: Office of <Examples> (CC BY); no warranty." in text
+
+
+@pytest.mark.parametrize("stretch", [1.0, 3.2])
+def test_the_sheet_follows_the_city_and_nothing_overlaps(city, tmp_path, drawn, monkeypatch, stretch) -> None:
+    """A city high and one low: no two texts on each other, none off the sheet, the map filled by the city."""
+    monkeypatch.setattr("api.lettering._installed", lambda wanted: (None, set()))
+    wider = {
+        name: frame.set_geometry(frame.scale(stretch, 1, origin=(X, Y)))
+        for name, frame in vars(city).items()
+        if isinstance(frame, gpd.GeoDataFrame)
+    }
+    grid = RasterGrid.over(tuple(wider["areas"].total_bounds), 20.0, CITY)
+    given = {**vars(city), **wider, "grid": grid, "surface": np.ones((grid.height, grid.width))}
+    heat_png(tmp_path / "heat.png", SAID, **given)
+    figure = drawn[0]
+    texts = words_of(figure)
+    boxes = np.array([box.extents for _, box in texts])
+    for row, (words, _) in enumerate(texts):
+        assert not clashes(boxes[row : row + 1], np.delete(boxes, row, 0)).any(), words
+    assert (boxes[:, :2] > 0).all()
+    assert (boxes[:, 2:] < figure.bbox.extents[2:]).all()
+    ax = figure.axes[0]
+    wide, tall = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
+    low_x, low_y, high_x, high_y = wider["areas"].total_bounds
+    assert (high_x - low_x) * (high_y - low_y) > 0.6 * wide * tall
+    assert (figure.get_figheight() < 12) == (stretch > 1)
+
+
+def test_names_keep_off_each_other_and_off_the_hottest_cells(city, tmp_path, drawn, monkeypatch) -> None:
+    monkeypatch.setattr("api.lettering._installed", lambda wanted: (None, set()))
+    heat_png(tmp_path / "heat.png", SAID, **vars(city))
+    ax, renderer = drawn[0].axes[0], drawn[0].canvas.get_renderer()
+    names = [text for text in ax.texts if "Street" in text.get_text() or "River" in text.get_text()]
+    assert len(names) == 3
+    boxes = np.array([text.get_window_extent(renderer).extents for text in names])
+    badges = [text for text in ax.texts if text.get_text() in "12345"]
+    assert len(badges) == NUMBERED
+    discs = np.array([text.get_bbox_patch().get_window_extent(renderer).extents for text in badges])
+    cells = city.top_cells.head(NUMBERED).bounds.to_numpy()
+    outlines = np.hstack([ax.transData.transform(cells[:, :2]), ax.transData.transform(cells[:, 2:])])
+    for row in range(len(boxes)):
+        assert not clashes(boxes[row : row + 1], np.vstack([np.delete(boxes, row, 0), discs, outlines])).any()
+
+
+def test_a_name_that_fits_nowhere_is_left_out(city) -> None:
+    figure = Figure(figsize=(4, 4), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, 1))
+    plot._frame(figure, ax, city.areas)
+    letters = Lettering(["DejaVu Sans"], chinese=False)
+    full = np.array([figure.bbox.extents])
+    assert plot._names(ax, canvas.get_renderer(), city.areas, city.barriers, full, letters) == []
+    some = plot._names(ax, canvas.get_renderer(), city.areas, city.barriers, np.zeros((0, 4)), letters)
+    assert some == ["Han River", "Street 1", "Street 2"]
+    assert len(ax.texts) == len(some)
+
+
+def test_the_bar_of_colours_has_no_bands(city, tmp_path, drawn) -> None:
+    """From pixel to pixel along the bar no colour jumps."""
+    heat_png(tmp_path / "heat.png", SAID, **vars(city))
+    image = matplotlib.image.imread(tmp_path / "heat.png")
+    left, low, right, high = drawn[0].axes[1].bbox.extents
+    line = image[len(image) - round((low + high) / 2), round(left) + 6 : round(right) - 6, :3]
+    assert len(np.unique(line, axis=0)) > 0.3 * len(line)
+    assert np.abs(np.diff(line, axis=0)).max() < 0.03
+
+
+def test_boxes_clash_where_they_overlap_only() -> None:
+    boxes = boxes_around(np.array([[0.0, 0.0], [10.0, 0.0], [30.0, 0.0]]), 8.0, 4.0)
+    assert clashes(boxes, np.array([[-1.0, -1.0, 5.0, 1.0]])).tolist() == [True, False, False]
+    assert clashes(boxes, np.zeros((0, 4))).tolist() == [False] * 3
+
+
+def test_lines_are_broken_between_words_and_chinese_characters() -> None:
+    text = "数据:示例市政府;已作加工。 Data: the city's office"
+    lines = wrapped(text, 12)
+    assert all(len(line) <= 12 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert "office" in lines[-1]
+    assert not any(line[0] in "，。；" for line in wrapped("一二三四，五六七八。九十", 8))
+    assert wrapped("", 10) == []
+    assert wrapped("unbreakable", 4) == ["unbreakable"]
+
+
+def test_what_is_unknown_is_not_said() -> None:
+    bare = Said(title_zh="", title_en="Plain")
+    assert bare.period == ("", "")
+    assert len(bare.surface) == 1
+    letters = Lettering(["DejaVu Sans"], chinese=True)
+    assert sheet.foot_lines(bare, "", CITY, letters) == ["坐标系 System: EPSG:4545  ·  Wanmi"]
+    assert replace(bare, cases=1).period[1] == "1 case"
+
+
 # ── page ──
 
 
@@ -196,8 +324,7 @@ class Parts(HTMLParser):
 @pytest.fixture(scope="module")
 def page(city, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "heat.html"
-    words = {**WORDS, "title_en": "Heat </title><script>alert({{ 1 }})</script>"}
-    heat_html(path, **words, **vars(city))
+    heat_html(path, replace(SAID, title_en="Heat </title><script>alert({{ 1 }})</script>"), **vars(city))
     assert path.stat().st_size < 5_000_000
     return path.read_text(encoding="utf-8")
 
@@ -227,12 +354,38 @@ def test_the_page_says_what_it_is(page) -> None:
         "cases per km²",
         "街道1 社区",
         "made up {{ for }} a test",
+        "数据:示例局(CC BY)",
+        "Data: Office of <Examples> (CC BY); no warranty.",
+        "统计期 2025-11-01 – 2026-10-31，案件 12,345 件",
+        "2025-11-01 – 2026-10-31, 12,345 cases",
+        "kernel density: Gaussian, bandwidth 150 m",
+        "高斯核，带宽 150 米",
+        "最热单元网格 Hottest cells",
     ):
         assert words in parts.words
     assert "alert({{ 1 }})" in parts.words  # shown, not run
     assert "<script>alert" not in page
     assert "Community 6 \\u0026lt;1\\u0026gt;" in page  # a name with brackets, escaped in its tooltip
     assert "密度 Density" in page or "\\u5bc6\\u5ea6 Density" in page
+
+
+def test_the_page_outlines_as_many_cells_as_it_numbers(page, city) -> None:
+    assert len(city.top_cells) > NUMBERED
+    outlined = {code for code in city.top_cells.code if f"{code}\\u003cbr" in page or f"{code}<br>" in page}
+    assert outlined == set(city.top_cells.code.head(NUMBERED))
+    assert len(re.findall(r'class=\\?"badge\\?"', page)) == NUMBERED
+    parts = Parts()
+    parts.feed(page)
+    assert all(code in parts.words for code in outlined)
+
+
+def test_the_page_fits_itself_to_the_window(page) -> None:
+    """Names carry the room they need, districts of one are not written, the control of layers is folded by width."""
+    assert len(re.findall(r'class=\\?"label street\\?" data-degrees', page)) == 2
+    assert not re.findall(r'class=\\?"label (district|community)', page)
+    assert "window.innerWidth <= 700" in page
+    assert "collapsed = true" in page
+    assert "@media (max-width: 700px)" in page
 
 
 def test_the_image_lies_where_the_city_is(city) -> None:
@@ -255,16 +408,16 @@ def test_the_image_lies_where_the_city_is(city) -> None:
 def test_a_page_that_would_be_large_leaves_buildings_out(city, tmp_path, monkeypatch) -> None:
     path = tmp_path / "small.html"
     monkeypatch.setattr("api.maps.MAX_BYTES", 1)
-    heat_html(path, **WORDS, **vars(city))
+    heat_html(path, SAID, **vars(city))
     without = path.stat().st_size
     monkeypatch.setattr("api.maps.MAX_BYTES", 5_000_000)
-    heat_html(path, **WORDS, **vars(city))
+    heat_html(path, SAID, **vars(city))
     assert without < path.stat().st_size
 
 
 def test_a_city_with_little_ground_and_no_chinese_names_is_drawn(city, tmp_path) -> None:
     """As an open-data city comes: no buildings, no streets, names in one language, areas in degrees."""
     given = {**vars(city), "barriers": city.barriers.head(0), "areas": city.areas.assign(name_zh=None).to_crs(4326)}
-    assert heat_png(tmp_path / "plain.png", title_zh="", title_en="Plain", **given) is None or not chinese_font()
-    heat_html(tmp_path / "plain.html", title_zh="", title_en="Plain", **given)
+    assert heat_png(tmp_path / "plain.png", Said(title_zh="", title_en="Plain"), **given) is None or not chinese_font()
+    heat_html(tmp_path / "plain.html", Said(title_zh="", title_en="Plain"), **given)
     assert "Community 1 \\u0026lt;0\\u0026gt;" in (tmp_path / "plain.html").read_text(encoding="utf-8")
