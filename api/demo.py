@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from api.legend import NUMBERED, Said
 from api.maps import Notice, heat_html, heat_png
@@ -50,7 +50,7 @@ def write_maps(conn: Connection, city: City, folder: Path, font: Path | None) ->
     x, y = points["x"].to_numpy(np.float64), points["y"].to_numpy(np.float64)
     surface = kernel_density(x, y, grid, BANDWIDTH_M)
     zone = ZoneInfo(city.timezone)
-    times = conn.execute(text("select min(reported_at), max(reported_at) from cases.case")).one()
+    times = conn.execute(query("cases", "period_of_cases")).one()
     first_on, last_on = (at.astimezone(zone).date() if at else None for at in times)
     said = Said(
         title_zh=f"{city.name_zh}案件密度",

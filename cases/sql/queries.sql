@@ -36,6 +36,9 @@ select count(*) as cases, count(unit_id) as with_unit, count(border_m) as near_b
   min(reported_at) as first_at, max(reported_at) as last_at
 from cases.case c join cases.stage s on s.code = c.stage, (select max(reported_at) as at from cases.case) last;
 
+-- name: period_of_cases
+select min(reported_at) as first_at, max(reported_at) as last_at from cases.case;
+
 -- name: counts_by_stage
 select s.code, s.name_zh, s.name_en, s.is_end, count(*) as cases from cases.case c join cases.stage s on s.code = c.stage
 group by s.code, s.name_zh, s.name_en, s.is_end order by s.is_end desc, 5 desc;
