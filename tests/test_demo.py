@@ -118,7 +118,7 @@ def test_every_component_on_the_grid_has_its_cell(city: Connection) -> None:
 def test_the_summary_and_the_maps_say_that_ankang_is_simulated(ankang: tuple[str, Path]) -> None:
     summary, out = ankang
     assert "SIMULATED (模拟)" in summary
-    for line in ("areas", "cells", "components", "cases", "hottest cells", "times", "reports refused"):
+    for line in ("areas", "cells", "components", "cases", "hottest cells", "times", "became no case"):
         assert f"\n  {line}" in summary or line in summary
     page = (out / "ankang-heat.html").read_text(encoding="utf-8")
     assert "模拟" in page
