@@ -162,10 +162,12 @@ def unassigned(
 
     Example: wanmi unassigned --city ankang --out unassigned.csv
     """
+    from api.locate import readings
     from gis.db import query, read_frame
 
-    with opened(context, city, loaded=True) as (engine, _, _), engine.connect() as conn:
+    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
         frame = read_frame(conn, query("cases", "unassigned"))
+        frame["would_fit_as"] = readings(conn, profile, frame)
     frame = frame.astype({"case_no": "Int64", "condition_no": "Int64", "srid": "Int64"})
     if out is None:
         frame.to_csv(sys.stdout, index=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 
+import pandas as pd
 from sqlalchemy import Connection
 
 from api.summary import FAR_M
@@ -143,13 +144,33 @@ def _refuse_unknown(conn: Connection, class_code: str, condition_no: int | None,
         )
 
 
+def readings(conn: Connection, city: City, places: pd.DataFrame) -> list[str]:
+    """For each refused place (columns x, y, srid, reason) how else its numbers could be read to lie in the city.
+
+    English words, several with ``;`` between, or nothing. A proposal for a person: nothing is changed by it.
+    """
+    extent = _extent(conn, city)
+    found = []
+    rows = zip(*(places[name].tolist() for name in ("reason", "x", "y", "srid")), strict=True)
+    for reason, x, y, srid in rows:
+        if reason not in ("outside", "no_place") or pd.isna(x) or pd.isna(y) or pd.isna(srid):
+            found.append("")
+        else:
+            found.append("; ".join(reading.en for reading in diagnose(float(x), float(y), int(srid), extent)))
+    return found
+
+
+def _extent(conn: Connection, city: City) -> Extent:
+    return Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid)
+
+
 def _with_readings(
     conn: Connection, city: City, x: float, y: float, srid: int, error: UnfitCoordinates
 ) -> UnfitCoordinates:
     """The error with what would mend it: readings that would put the place into the city, else where the city is."""
     if not (math.isfinite(x) and math.isfinite(y)):
         return error
-    extent = Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid)
+    extent = _extent(conn, city)
     readings = diagnose(x, y, srid, extent)
     covered = f"{extent.west:.4f} … {extent.east:.4f}, {extent.south:.4f} … {extent.north:.4f}"
     en = f"check the numbers: the city covers longitude, latitude {covered}"

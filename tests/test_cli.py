@@ -144,6 +144,8 @@ def test_unassigned_lists_the_six_bad_reports_as_csv(run: Run, tmp_path: Path) -
     assert lines[0].startswith("channel,key,case_no,class_code")
     assert len(lines) == 7
     assert "unknown-condition,,E0102,9,500050.0" in printed.stdout, "a number without a fraction"
+    swapped = next(line for line in lines if ",swapped," in line)
+    assert swapped.endswith("the northing comes first"), "how else the numbers could be meant"
     assert run("unassigned", "--out", tmp_path / "list.csv").exit_code == 0
     assert (tmp_path / "list.csv").read_text(encoding="utf-8") == printed.stdout
 
