@@ -132,11 +132,11 @@ def _unpacked(file: Path, folder: Path) -> dict[str, Any]:
                     raise ValueError(f"{city!r} is no city's name")
                 with (folder / f"{city}.dump").open("wb") as dump:
                     shutil.copyfileobj(_member(tar, f"{city}.dump"), dump)
-        if manifest["format"] != FORMAT:
+        if manifest["format"] != FORMAT or not manifest["cities"]:
             raise ValueError("its manifest does not fit")
         if {city: _hash(folder / f"{city}.dump") for city in manifest["cities"]} != manifest["sha256"]:
             raise ValueError("a dump in it is not as it was written")
-    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError) as error:
+    except (tarfile.TarError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UnfitFile(
@@ -177,7 +177,7 @@ def _run(access: Access, command: list[str], database: str) -> None:
     """Run a program of PostgreSQL; its password goes by the environment, never by the command line."""
     url = make_url(access.url(database))
     password = url.password or ""
-    public = url.set(password=None).render_as_string(hide_password=False)
+    public = url._replace(password=None).render_as_string(hide_password=False)
     words = [public if word == access.url(database) else word for word in command]
     if words == command:
         words += ["-d", public]

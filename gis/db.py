@@ -149,7 +149,7 @@ def _given(address: str) -> URL:
             return url
     except (OperationalError, ProgrammingError) as error:  # the latter: an option that libpq does not know
         reason = str(error.orig).strip().splitlines()[0]
-        shown = url.difference_update_query(["password"]).render_as_string(hide_password=True)
+        shown = url.set(query={}).render_as_string(hide_password=True)
         raise Unavailable(
             f"no server answers at WANMI_DATABASE_URL ({shown}): {reason}",
             "按 WANMI_DATABASE_URL 无法连接数据库",

@@ -117,7 +117,9 @@ def _has_extensions(share: Path) -> bool:
 def _sound(tree: Path) -> bool:
     """Whether an unpacked tree is whole, as far as a look can tell; one that is not is unpacked again."""
     wanted = ("bin/postgres", "bin/initdb", "bin/pg_dump", "lib/postgis-3.so")
-    return (tree / "ready").exists() and all(any(tree.glob(f"usr/lib/postgresql/*/{name}")) for name in wanted)
+    if not (tree / "ready").exists() or tree.stat().st_uid != os.geteuid():
+        return False
+    return all(any(tree.glob(f"usr/lib/postgresql/*/{name}")) for name in wanted)
 
 
 def _from_tree(tree: Path) -> Programs:

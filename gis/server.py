@@ -125,7 +125,7 @@ def _own(data: Path) -> None:
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
         owner = data.stat().st_uid
-        strange = not (data / MARK).exists() and any(data.iterdir())
+        strange = any(data.iterdir()) and not (data / MARK).exists()  # in this order: two may begin at once
     except OSError as error:
         raise Unavailable(
             f"the data folder {data} cannot be used: {error.strerror}",
@@ -170,13 +170,13 @@ def _supervised(data: Path) -> bool:
 
 def _major(cluster: Path) -> int | None:
     """The version of PostgreSQL that made a cluster, or None where there is none. A damaged one is never remade."""
-    if not cluster.exists():
+    if not os.path.lexists(cluster) and not (cluster.parent / "password").exists():
         return None
     try:
         return int((cluster / "PG_VERSION").read_text().split(".")[0])
     except (OSError, ValueError):
         raise Unavailable(
-            f"the cluster {cluster} is damaged: its PG_VERSION says nothing",
+            f"the cluster {cluster} is damaged or its disk is not there: its PG_VERSION says nothing",
             f"数据库目录 {cluster} 已损坏",
             mend="put back your own copy of the data folder; or choose another with --data and 'wanmi restore FILE'",
             folder=cluster,
@@ -187,6 +187,8 @@ def _start(data: Path, cache: Path, say: Say, *, throwaway: bool) -> None:
     """Make the cluster if there is none, start a supervisor, wait until its server is ready."""
     (data / "server.json").unlink(missing_ok=True)
     cluster = data / "postgresql"
+    if cluster.exists() and not (data / "password").exists() and (data / "password.new").exists():
+        (data / "password.new").rename(data / "password")
     major = _major(cluster)
     programs = find_programs(cache, say, major=major)
     server_user = _server_user()
@@ -300,8 +302,8 @@ def _initialise(data: Path, programs: Programs, server_user: int | None) -> None
             folder=data,
         )
     os.chown(secret, os.geteuid(), -1)
-    secret.rename(data / "password")
     beside.rename(data / "postgresql")
+    secret.rename(data / "password")  # last: _start makes up for an interruption between the two
 
 
 def _sweep_throwaways(parent: Path) -> None:

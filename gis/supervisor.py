@@ -25,7 +25,7 @@ from gis.locks import open_private
 from gis.postgis import Programs, demoted
 
 #: How a server is stopped: the signal, and how long it may take before the next one.
-STOPPING = ((signal.SIGINT, 30), (signal.SIGQUIT, 15), (signal.SIGKILL, 15))
+STOPPING = ((signal.SIGINT, 10), (signal.SIGQUIT, 15), (signal.SIGKILL, 15))
 LOOK_S = 0.2  #: how often the supervisor looks whether somebody still holds a lease
 
 OPTIONS = {

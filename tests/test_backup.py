@@ -360,3 +360,21 @@ def test_a_failing_program_is_unavailable_and_no_password_is_shown(
     assert server.server is not None
     assert server.server.password not in str(caught.value.problem())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_password_is_among_the_words_of_a_program(
+    server: Access, city: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    real = subprocess.run
+
+    def noting(words: list[str], **rest: object) -> subprocess.CompletedProcess[str]:
+        seen.append(words)
+        return real(words, **rest)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(api.backup.subprocess, "run", noting)
+    backup(server, tmp_path / "x.tar", [city], silent)
+    restore(server, tmp_path / "x.tar", replace=True, say=silent)
+    assert server.server is not None
+    assert {Path(words[0]).name for words in seen} >= {"pg_dump", "pg_restore"}
+    assert not any(server.server.password in word for words in seen for word in words)

@@ -344,6 +344,22 @@ def test_a_folder_of_another_version_is_refused_with_the_commands_to_type(
     assert made_by.read_text() == f"{version}\n", "it is left as it is"
 
 
+def test_a_set_up_interrupted_before_its_last_step_is_finished(data: Path, settings: Settings) -> None:
+    (data / "password").rename(data / "password.new")
+    with running(data, settings) as server:
+        assert execute(server.url("postgres"), "select 1") == [(1,)]
+
+
+def test_a_data_folder_whose_cluster_is_gone_is_not_begun_anew(data: Path, settings: Settings) -> None:
+    shutil.rmtree(data / "postgresql")
+    (data / "postgresql").symlink_to("/nonexistent")
+    password = (data / "password").read_text()
+    with pytest.raises(Unavailable), running(data, settings):
+        pass
+    assert (data / "password").read_text() == password
+    assert not (data / "postgresql.new").exists()
+
+
 @pytest.mark.parametrize("damage", [lambda made_by: made_by.unlink(), lambda made_by: made_by.write_text("")])
 def test_a_damaged_cluster_is_refused_and_left_as_it_is(
     data: Path, settings: Settings, damage: Callable[[Path], object]
