@@ -194,6 +194,7 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     desk.ensure_partitions(conn)
     # Not the tables of cases: statistics that call them empty would make every key check walk them as they fill.
     conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
+    conn.execute(text("analyze grids.city, layers.class, layers.major, layers.condition, cases.stage"))
 
 
 def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:

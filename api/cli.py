@@ -6,33 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from typer.core import TyperGroup
 
-from gis.errors import Interrupted, Unavailable, WanmiError
-from gis.settings import Settings, default_language, read_settings
-
-if TYPE_CHECKING:  # kept out of the start: they bring pandas and GEOS
-    from sqlalchemy import Engine
-
-    from api.progress import Stages
-    from grids.city import City
-
-
-class Door(TyperGroup):
-    """The group of all commands: whatever goes wrong inside one is answered in one place."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; errors become messages in the language of the settings."""
-        with answering(ctx):
-            return super().invoke(ctx)
-
+from api.accounts import accounts
+from api.door import CityOption, Door, opened, show, speaker
+from gis.settings import Settings, read_settings
 
 app = typer.Typer(
     name="wanmi",
@@ -42,11 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-screen = Console(stderr=True, highlight=False, soft_wrap=True)
+app.add_typer(accounts, name="account")
 
 
 @app.callback()
-def door(
+def frame(
     context: typer.Context,
     data: Annotated[Path | None, typer.Option(help="Folder of the private server's data.")] = None,
     language: Annotated[str | None, typer.Option(help="Language of messages: en or zh.")] = None,
@@ -58,55 +40,81 @@ def door(
     context.obj = read_settings(data=data.absolute() if data else None, language=language)
 
 
-def show(lines: Iterable[tuple[str, str]], settings: Settings) -> None:
-    """Print the lines in the settings' language on standard output."""
-    for en, zh in lines:
-        print(zh if settings.language == "zh" else en)
-
-
-def speaker(settings: Settings) -> Callable[[str, str], None]:
-    """A function that says one line in the settings' language on standard error."""
-
-    def say(en: str, zh: str) -> None:
-        screen.print(f"wanmi: {zh if settings.language == 'zh' else en} …", markup=False)
-
-    return say
-
-
-CityOption = Annotated[str | None, typer.Option(help="Folder name of the city under data/.")]
-
-
 @app.command()
 def demo(
     context: typer.Context,
     city: CityOption = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Do not stay when done (there is no server to stay yet).")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Do not serve the map page when done.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the map page on this machine.", min=1, max=65535)] = 8000,
     out: Annotated[Path, typer.Option(help="Folder for the heat maps.")] = Path("out"),
 ) -> None:
-    """Set up everything, load a city, assign its cases, print a summary, write a heat map (PNG and HTML).
+    """Set up everything, load a city, assign its cases, print a summary, draw a heat map, serve the map page.
 
-    准备一切,载入城市,确定案件归属,打印汇总,绘制热力图。
+    准备一切,载入城市,确定案件归属,打印汇总,绘制热力图,并提供地图页面。
 
-    Example: wanmi demo --city washington --out maps
+    Example: wanmi demo --city washington --port 8001
     """
     from api.city import load_city
     from api.demo import chinese_font, write_maps
+    from api.logins import demo_accounts
+    from api.serve import Serving, bind, serve
     from api.summary import read_numbers, summary
 
     settings: Settings = context.obj
-    with opened(context, city) as (engine, profile, stages):
+    listening = nullcontext() if once else bind("127.0.0.1", port)  # before the work: a taken port is said at once
+    with listening as door, opened(context, city) as (engine, profile, stages, running):
         load_city(engine, profile, stages=stages, say=speaker(settings))
         with engine.connect() as conn:
             numbers = read_numbers(conn)
             with stages.stage("map", "drawing the heat map", "绘制热力图"):
                 paths, notice = write_maps(conn, profile, out, chinese_font(settings.cache))
-    show(summary(profile, numbers, stages.seconds), settings)
-    for path in paths:
-        print(f"  {'热力图' if settings.language == 'zh' else 'heat map   '} {path}")
-    if notice is not None:
-        print(f"  {notice.zh if settings.language == 'zh' else notice.en}")
+        show(summary(profile, numbers, stages.seconds), settings)
+        for path in paths:
+            print(f"  {'热力图' if settings.language == 'zh' else 'heat map   '} {path}")
+        if notice is not None:
+            print(f"  {notice.zh if settings.language == 'zh' else notice.en}")
+        with engine.begin() as conn:
+            logins = list(demo_accounts(conn, profile))
+        show(logins, settings)  # after the commit: what is shown can be used
+        engine.dispose()
+        if door is not None:
+            address = f"http://127.0.0.1:{port}"
+            show(
+                [(f"\n  map page    {address}   (Ctrl-C ends it)", f"\n  地图页面    {address}(按 Ctrl-C 结束)")],
+                settings,
+            )
+            sys.stdout.flush()
+            serving = Serving(settings=settings, city=profile, port=port, log=False, demo=True)
+            serve(running, serving, door, speaker(settings))
+
+
+@app.command("serve")
+def serve_city(
+    context: typer.Context,
+    city: CityOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes that answer.", min=1, max=12)] = 1,
+) -> None:
+    """Serve the map page and the HTTP interface of a loaded city; one line of JSON per request on standard output.
+
+    提供已载入城市的地图页面与 HTTP 接口;每个请求在标准输出上记一行 JSON。
+
+    Example: wanmi serve --port 8080 --workers 2
+    """
+    from api.serve import Serving, bind, serve
+
+    settings: Settings = context.obj
+    with bind(host, port) as listening, opened(context, city, loaded=True) as (engine, profile, _, running):
+        engine.dispose()
+        serving = Serving(settings=settings, city=profile, host=host, port=port, workers=workers)
+        words = {"open": "open to everybody", "accounts": "for accounts"}[serving.reading]
+        words_zh = {"open": "对所有人开放", "accounts": "须登录"}[serving.reading]
+        speaker(settings)(
+            f"serving {profile.name_en} on http://{host}:{port}, reading {words}",
+            f"正在 http://{host}:{port} 提供{profile.name_zh}的服务,读取{words_zh}",
+        )
+        serve(running, serving, listening, speaker(settings))
 
 
 @app.command()
@@ -126,7 +134,7 @@ def load(
     from api.summary import read_numbers, summary
 
     settings: Settings = context.obj
-    with opened(context, city) as (engine, profile, stages):
+    with opened(context, city) as (engine, profile, stages, _):
         load_city(engine, profile, source=source, replace=replace, stages=stages, say=speaker(settings))
         with engine.connect() as conn:
             numbers = read_numbers(conn)
@@ -144,7 +152,7 @@ def list_layers(context: typer.Context, city: CityOption = None) -> None:
     from api.layers import LAYERS
 
     settings: Settings = context.obj
-    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
         for layer in LAYERS.values():
             title = layer.title_zh if settings.language == "zh" else layer.title_en
             print(f"{layer.name:<12}served.{layer.relation:<11}{layer.count(conn):>10,}  EPSG:{profile.srid}  {title}")
@@ -162,10 +170,10 @@ def unassigned(
 
     Example: wanmi unassigned --city ankang --out unassigned.csv
     """
-    from api.locate import readings
+    from api.jurisdiction import readings
     from gis.db import query, read_frame
 
-    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
         frame = read_frame(conn, query("cases", "unassigned"))
         frame["would_fit_as"] = readings(conn, profile, frame)
     frame = frame.astype({"case_no": "Int64", "condition_no": "Int64", "srid": "Int64"})
@@ -196,7 +204,7 @@ def locate(
     from api.locate import answer
 
     settings: Settings = context.obj
-    with opened(context, city, loaded=True) as (engine, profile, _), engine.connect() as conn:
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
         lines = answer(
             conn, profile, x, y, crs, class_code=class_code, condition_no=condition, component_code=component
         )
@@ -285,76 +293,6 @@ def run_python(context: typer.Context) -> None:
         if server.server is not None:  # the lease goes over to the program that takes this one's place
             os.set_inheritable(server.server.lease, True)
         os.execve(sys.executable, [sys.executable, *context.args], environment)
-
-
-@contextmanager
-def opened(context: typer.Context, city: str | None, *, loaded: bool = False) -> Iterator[tuple[Engine, City, Stages]]:
-    """The engine and profile of a city, for a command that works on it; with ``loaded`` it must hold its city."""
-    from api.city import city_engine, loaded_engine
-    from api.progress import Stages
-    from gis.db import access
-    from grids.city import read_city
-
-    settings: Settings = context.obj
-    profile = read_city(settings.home, city or settings.city)
-    with access(settings, speaker(settings)) as server:
-        engine = loaded_engine(server, profile) if loaded else city_engine(server, profile)
-        try:
-            yield engine, profile, Stages(settings.language, screen)
-        finally:
-            engine.dispose()
-
-
-@contextmanager
-def answering(context: typer.Context) -> Iterator[None]:
-    """Turn every error into one clear message and an exit code; nothing shows a traceback but our own defects."""
-    import psycopg
-    from sqlalchemy.exc import DBAPIError
-
-    from gis.db import translated
-
-    try:
-        yield
-    except WanmiError as error:
-        _tell(error, context)
-    except KeyboardInterrupt:
-        _tell(
-            Interrupted(
-                "interrupted; nothing is half done",
-                "已中断,没有留下未完成的内容",
-                mend="run the same command again: it carries on",
-            ),
-            context,
-        )
-    except (DBAPIError, psycopg.Error) as error:
-        known = translated(error)
-        if known is None:
-            raise
-        _tell(known, context)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _tell(
-            Unavailable(
-                f"{where}{error.strerror}",
-                f"{where}{error.strerror}",
-                mend="free some space or correct the rights, then run the command again",
-            ),
-            context,
-        )
-
-
-def _tell(error: WanmiError, context: typer.Context) -> NoReturn:
-    chinese = (context.obj.language if isinstance(context.obj, Settings) else default_language()) == "zh"
-    title = error.title_zh if chinese else (type(error).__doc__ or "").strip()
-    lines = [f"wanmi: {error.zh if chinese else error.en}", f"  ({title})"]
-    lines += [f"  {key}: {value}" for key, value in error.where.items()]
-    mend = error.mend_zh if chinese else error.mend
-    if mend:
-        lines.append(f"  {'解决办法' if chinese else 'mend'}: {mend}")
-    print("\n".join(lines), file=sys.stderr)
-    sys.exit(130 if isinstance(error, Interrupted) else 1)
 
 
 def main() -> None:

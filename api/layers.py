@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cases.desk import CASES
-from grids.areas import AREAS, CELLS
+from grids.areas import AREA_NAMES, AREAS, CELLS
 from grids.ground import GROUND
 from layers.components import COMPONENTS
 
-LAYERS = {layer.name: layer for layer in (GROUND, AREAS, CELLS, COMPONENTS, CASES)}
+LAYERS = {layer.name: layer for layer in (GROUND, AREAS, AREA_NAMES, CELLS, COMPONENTS, CASES)}

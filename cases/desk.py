@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from gis.crs import snap, to_city
 from gis.db import copy_frame, query
-from gis.layer import Layer
+from gis.layer import Given, Layer
+from gis.place import Place
+
+FloatArray = npt.NDArray[np.float64]
 
 CASES = Layer(
     name="cases",
@@ -22,12 +26,27 @@ CASES = Layer(
     geometry=("Point",),
     columns=(
         *("no", "channel", "class_code", "class_zh", "class_en", "condition_no", "component_code", "stage", "stage_zh"),
-        *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code", "unit_zh", "unit_en"),
+        *("stage_en", "is_end"),
+        *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code"),
+        *("unit_code", "unit_zh", "unit_en"),
         *("basis", "resolved_by", "rule_code", "placed", "border_m", "component_m", "data_source", "simulated"),
     ),
     title_zh="案件",
     title_en="Cases",
-    min_zoom=14,
+    min_zoom=15,
+    gathered=True,
+    tile_columns=("no", "class_code", "stage", "channel"),
+    filters={
+        "class": ("prefix", "class_code"),
+        "source": ("among", "channel"),
+        "stage": ("among", "stage"),
+        "unit": ("among", "unit_code"),
+        "area": ("prefix", "cell_code"),
+        "cell": ("among", "cell_code"),
+        "from": ("from", "reported_at"),
+        "before": ("before", "reported_at"),
+        "units": ("units", "unit_id"),
+    },
 )
 
 #: What a report is, as its sender gave it; the columns of a frame of reports.
@@ -53,6 +72,62 @@ REPORT_COLUMNS = [
     "area_label",
     "data_source",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A problem as it was just reported, at a place that is known to lie in a coordinate system."""
+
+    channel: str  #: collector, public, video, leader, web, other
+    key: str  #: the sender's own: the same again is the same report
+    class_code: str
+    condition_no: int | None
+    component_code: str | None
+    x: float  #: as received, in the system srid
+    y: float
+    srid: int
+    here: Place  #: the same in the city's system
+    accuracy_m: float | None
+    address: str | None
+    description: str | None
+    data_source: str
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What became of a report."""
+
+    no: int | None  #: the case, None when the report is refused
+    refusal: str | None  #: outside, unknown_class, unknown_condition
+    was_there: bool  #: the key was seen before
+    other_report: bool  #: with the key came something else before
+
+
+def open_case(conn: Connection, report: Report, *, actor: str, edition: str) -> Reported:
+    """Open the case of a report: number, cell, areas, unit and reason, first event, in one round trip.
+
+    The caller commits; when the report is refused it must roll back.
+    """
+    row = {
+        "channel": report.channel,
+        "key": report.key,
+        "class_code": report.class_code,
+        "condition_no": report.condition_no,
+        "component_code": report.component_code,
+        "x": report.x,
+        "y": report.y,
+        "as_srid": report.srid,
+        "city_x": report.here.x,
+        "city_y": report.here.y,
+        "srid": report.here.srid,
+        "accuracy_m": report.accuracy_m,
+        "address": report.address,
+        "description": report.description,
+        "data_source": report.data_source,
+        "actor": actor,
+        "edition": edition,
+    }
+    return Reported(*conn.execute(query("cases", "open_case"), row).one())
 
 
 @dataclass(frozen=True)
@@ -101,3 +176,17 @@ def open_cases(conn: Connection, *, batch: int, actor: str, edition: str) -> Ope
 def ensure_partitions(conn: Connection) -> None:
     """Partitions for every year (and its neighbours, for zones) in which a report waits."""
     conn.execute(query("cases", "ensure_partitions"))
+
+
+def ensure_partition_of_today(conn: Connection) -> None:
+    """Partitions for the cases of this year and the next, so that the first case of a year need not make them."""
+    conn.execute(query("cases", "ensure_partition_of_today"))
+
+
+def case_points(conn: Connection, srid: int, given: Given) -> tuple[FloatArray, FloatArray]:
+    """Where the cases lie that the filters let through: x and y in the city's system, metres."""
+    source = CASES.source(srid)
+    place = source.c.geom
+    rows = conn.execute(select(func.ST_X(place), func.ST_Y(place)).where(*CASES.narrowing(source, given))).all()
+    points = np.array(rows, np.float64).reshape(-1, 2)
+    return points[:, 0], points[:, 1]

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ import pandas as pd
 import psycopg
 import shapely
 from geopandas.array import GeometryArray
-from sqlalchemy import Connection, Engine, TextClause, create_engine, text
+from sqlalchemy import Connection, Engine, TextClause, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
@@ -51,12 +51,36 @@ class Access:
 
     def engine(self, database: str) -> Engine:
         """The one connection pool of a database."""
+        return self._engine(database, 5, 20, "-c timezone=UTC")
+
+    def serving_engine(self, database: str, connections: int, timeout_s: float) -> Engine:
+        """The pool of a process that answers requests: ``connections`` at most, no statement over ``timeout_s``.
+
+        One request runs on one core: the others' requests want the rest. A private server that was started anew is
+        found where it is now.
+        """
+        limits = f"-c timezone=UTC -c statement_timeout={int(timeout_s * 1000)} -c max_parallel_workers_per_gather=0"
+        limits += (
+            f" -c idle_in_transaction_session_timeout={int(timeout_s * 2000)} -c lock_timeout={int(timeout_s * 500)}"
+        )
+        engine = self._engine(database, connections, 0, limits)
+        if self.server is not None:
+            state = self.server.folder / "server.json"
+
+            @event.listens_for(engine, "do_connect")
+            def find_socket(dialect: object, record: object, arguments: object, parameters: dict[str, object]) -> None:
+                with suppress(OSError, ValueError, KeyError):
+                    parameters["host"] = json.loads(state.read_text())["socket"]
+
+        return engine
+
+    def _engine(self, database: str, size: int, overflow: int, options: str) -> Engine:
         return create_engine(
             self.address.set(database=database, drivername="postgresql+psycopg"),
-            pool_size=5,
-            max_overflow=20,
+            pool_size=size,
+            max_overflow=overflow,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10, "application_name": "wanmi", "options": "-c timezone=UTC"},
+            connect_args={"connect_timeout": 10, "application_name": "wanmi", "options": options},
         )
 
     @contextmanager
@@ -311,15 +335,33 @@ def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
     if state in RAISED:
         en, _, zh = said.partition(" | ")
         return RAISED[state](en, zh or en)
-    if state.startswith(("08", "57P")) or (isinstance(origin, psycopg.OperationalError) and not state):
+    if state.startswith(("08", "57P", "25P03")) or (isinstance(origin, psycopg.OperationalError) and not state):
         return Unavailable(
-            f"the database is gone: {said}", "数据库连接中断", mend="run the command again; what was finished is kept"
+            f"the database is gone: {said}",
+            "数据库连接中断",
+            mend="run the command again; what was finished is kept",
+            mend_zh="请稍后重试,已完成的内容均已保存",
         )
     if state.startswith("53"):
         return Unavailable(
             f"the database is out of room: {said}",
             "数据库空间或资源不足",
             mend="free some space on the disk of the data folder, then run the command again; nothing is half done",
+            mend_zh="请清理数据目录所在磁盘后重试,没有留下未完成的内容",
+        )
+    if state == "57014":  # statement_timeout
+        return Unavailable(
+            "the database took longer than is allowed for one request",
+            "数据库处理超时",
+            mend="ask for less: a smaller area, a shorter period, fewer rows",
+            mend_zh="请缩小范围、缩短统计期或减少行数",
+        )
+    if isinstance(origin, psycopg.DataError) and not state:  # text that no text field can hold
+        return Invalid(
+            f"a text cannot be kept: {said}",
+            "文本中含有无法保存的字符",
+            mend="take the NUL character out",
+            mend_zh="请去除 NUL 字符",
         )
     if state in REFUSED_VALUES:  # the data are at fault, not the program
         detail = getattr(getattr(origin, "diag", None), "message_detail", None)

@@ -93,6 +93,48 @@ class UnfitFile(Invalid):
     title_zh = "文件不可用"
 
 
+class NotAuthenticated(WanmiError):
+    """It is not known who asks."""
+
+    title_zh = "未登录或凭证无效"
+    status = 401
+
+
+class Forbidden(WanmiError):
+    """This account may not do that."""
+
+    title_zh = "无权执行此操作"
+    status = 403
+
+
+class NotAllowed(WanmiError):
+    """This address does not take that method."""
+
+    title_zh = "该地址不支持此方法"
+    status = 405
+
+
+class TooLarge(WanmiError):
+    """More was sent or asked for than is taken at once."""
+
+    title_zh = "超出单次允许的大小"
+    status = 413
+
+
+class TooSlow(WanmiError):
+    """It took longer than a request may take."""
+
+    title_zh = "请求超时"
+    status = 408
+
+
+class Defect(WanmiError):
+    """Wanmi has a defect; what was asked was not done."""
+
+    title_zh = "程序缺陷,请求未执行"
+    status = 500
+
+
 class Interrupted(WanmiError):
     """The work was interrupted; nothing is half done."""
 

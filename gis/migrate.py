@@ -11,9 +11,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from gis.db import PACKAGES, advisory_lock
+from gis.db import PACKAGES, advisory_lock, query
 from gis.errors import Conflict, Invalid
 
 HOME = Path(__file__).resolve().parents[1]
@@ -77,6 +77,12 @@ def migrate(engine: Engine, srid: int) -> list[str]:
             applied += [f"{path.parent.parent.name}/functions.sql" for path, _ in sources]
         conn.commit()
     return applied
+
+
+def pending(conn: Connection) -> list[str]:
+    """The migrations of this program that a database does not have yet."""
+    done = {row.name for row in conn.execute(query("gis", "applied_migrations"))}
+    return [path.name for path in migrations() if path.name not in done]
 
 
 def made_for(engine: Engine) -> int | None:

@@ -14,19 +14,37 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gis.errors import Unavailable
 from gis.locks import file_lock
 
-#: Not unpacked: the machine's own C library must be used, and the others are tools that no server calls.
+#: Not unpacked: the machine's own C library must be used, and the others are tools that no program of ours calls.
 LEFT_OUT = re.compile(
     r"^(libc6|libc-bin|libcrypt1|libllvm.*|libclang.*|perl.*|libperl.*|python3.*|libpython3.*|dpkg|debconf|adduser|"
     r"passwd|login|base-.*|bash|coreutils|init-system-helpers|systemd.*|udev|ucf|sensible-utils|mount|tar|locales|"
     r"netbase|ssl-cert|openssl|sysvinit-utils|util-linux.*|mawk|sed|grep|gzip|findutils|tzdata|procps|iso-codes)$"
 )
-NEEDED_BYTES = 900_000_000
+LIST_BYTES = 200_000_000  #: for the lists of all packages; what the packages need is known when these are there
 Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A part of the machine in words, for the person whose machine has none and can get none."""
+
+    en: str  #: what it is: "this machine has no …"
+    zh: str
+    mend: str  #: how else to come by it, a line to type first
+
+
+POSTGIS = Wanted(
+    en="PostgreSQL with PostGIS",
+    zh="带 PostGIS 的 PostgreSQL",
+    mend="sudo apt install postgresql postgis   (Fedora: sudo dnf install postgresql-server postgis), "
+    "or set WANMI_DATABASE_URL to a server that has PostGIS",
+)
 
 
 def newest(pattern: str, state: Path) -> str | None:
@@ -41,6 +59,7 @@ def unpack(
     tree: Path,
     say: Say,
     *,
+    wanted: Wanted = POSTGIS,
     finish: Callable[[Path], None] = lambda tree: None,
     sound: Callable[[Path], bool] = lambda tree: (tree / "ready").exists(),
 ) -> Path:
@@ -50,12 +69,11 @@ def unpack(
     Made beside and renamed under a lock: two at once wait for each other, an interrupted one leaves nothing.
     Raises Unavailable when this machine has no apt, no network, no such package or no space.
     """
-    line = "sudo apt install postgresql postgis   (Fedora: sudo dnf install postgresql-server postgis)"
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise Unavailable(
-            "this machine has no PostgreSQL with PostGIS, and no apt to fetch one with",
-            "本机没有带 PostGIS 的 PostgreSQL,也没有 apt 可用来获取",
-            mend=f"{line}, or set WANMI_DATABASE_URL to a server that has PostGIS",
+            f"this machine has no {wanted.en}, and no apt to fetch one with",
+            f"本机没有{wanted.zh},也没有 apt 可用来获取",
+            mend=wanted.mend,
         )
     tree.parent.mkdir(parents=True, exist_ok=True)
 
@@ -65,14 +83,7 @@ def unpack(
     with file_lock(tree.parent / "packages.lock", wait):
         if sound(tree):
             return tree
-        free = shutil.disk_usage(tree.parent).free
-        if free < NEEDED_BYTES:
-            raise Unavailable(
-                f"{tree.parent} has {free / 1e9:.1f} GB free; unpacking needs {NEEDED_BYTES / 1e9:.1f} GB",
-                "磁盘空间不足",
-                mend="free some space, or set WANMI_CACHE to a folder on another disk",
-                folder=tree.parent,
-            )
+        _check_space(tree.parent, LIST_BYTES)
         started = time.monotonic()
         work = tree.with_name(tree.name + ".new")
         shutil.rmtree(work, ignore_errors=True)
@@ -87,16 +98,16 @@ def unpack(
                 raise Unavailable(
                     f"the distribution's package sources offer no {pattern} (or could not be reached)",
                     "系统软件源中没有所需的软件包,或无法访问软件源",
-                    mend=f"check the network and /etc/apt; or {line}; or set WANMI_DATABASE_URL",
+                    mend=f"check the network and /etc/apt; or {wanted.mend}",
                 )
+            install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", package]
+            fetched, unpacked = _sizes(_apt([*install, "--print-uris"], state))
+            _check_space(tree.parent, fetched + unpacked)
             say(
-                f"fetching {package} and what it needs (about 110 MB)",
-                f"正在下载 {package} 及其依赖(约 110 MB)",
+                f"fetching {package} and what it needs ({fetched / 1e6:.0f} MB)",
+                f"正在下载 {package} 及其依赖({fetched / 1e6:.0f} MB)",
             )
-            _apt(
-                ["apt-get", "install", "-q", "-y", "--download-only", "--no-install-recommends", package],
-                state,
-            )
+            _apt([*install, "--download-only"], state)
             _extract(sorted((state / "archives").glob("*.deb")), work, say)
             shutil.rmtree(state)
             finish(work)
@@ -121,6 +132,26 @@ def library_environment(tree: Path) -> dict[str, str]:
         "PROJ_LIB": str(tree / "usr/share/proj"),
         "GDAL_DATA": str(tree / "usr/share/gdal"),
     }
+
+
+def _sizes(listing: str) -> tuple[int, int]:
+    """The bytes to fetch and the bytes they take unpacked, from what ``apt-get install --print-uris`` says."""
+    fetched = sum(int(size) for size in re.findall(r"^'\S+' \S+ (\d+) ", listing, re.MULTILINE))
+    said = re.search(r"(?:After this operation,|Space needed:) ([\d.,]+) ([kMG]?)B", listing)
+    if said is None:  # apt has changed its words
+        return fetched, 4 * fetched
+    return fetched, int(float(said[1].replace(",", "")) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[said[2]])
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Unavailable(
+            f"{folder} has {free / 1e9:.1f} GB free; unpacking needs {needed / 1e9:.1f} GB",
+            "磁盘空间不足",
+            mend="free some space, or set WANMI_CACHE to a folder on another disk",
+            folder=folder,
+        )
 
 
 def _prepare(state: Path) -> None:

@@ -164,8 +164,11 @@ def colour(surface: npt.ArrayLike, top: float | None = None) -> npt.NDArray[np.u
     return ramp(values / highest if highest > 0 else np.zeros_like(values))
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An RGBA image (height, width, 4) as the bytes of a PNG file; the same pixels give the same bytes."""
+def png(pixels: npt.NDArray[np.uint8], level: int = 9) -> bytes:
+    """An RGBA image (height, width, 4) as the bytes of a PNG file; the same pixels give the same bytes.
+
+    ``level`` of compression: 9 for files that stay, less for pictures that are wanted at once.
+    """
     height, width, bands = pixels.shape
     if bands != 4 or pixels.dtype != np.uint8:
         raise Invalid("a PNG here is made of 4 bytes per pixel", "PNG 须为每像元 4 字节")
@@ -180,7 +183,7 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
         (
             b"\x89PNG\r\n\x1a\n",
             chunk(b"IHDR", header),
-            chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
+            chunk(b"IDAT", zlib.compress(lines.tobytes(), level)),
             chunk(b"IEND", b""),
         )
     )

@@ -55,6 +55,15 @@ class Settings(BaseSettings):
     cache: Path = Field(default_factory=_default_cache, description="folder of what can be made again")
     city: str = Field("ankang", pattern=f"^{CITY_NAME}$", description="the city to work on")
     language: Literal["en", "zh"] = Field(default_factory=default_language, description="en or zh")
+    reading: Literal["open", "accounts"] | None = Field(
+        None, description="who may read: open or accounts; default: accounts, in a demo on this machine open"
+    )
+    outside_map: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s'\"]+\{z\}[^\s'\"]*$",
+        description="address of an outside raster map below our own, with {z}, {x}, {y}",
+    )
+    outside_map_credit: str = Field("", description="whose the outside map is, shown on the page")
     home: Path = Field(default_factory=lambda: Path(__file__).resolve().parents[1], description="folder of the project")
     python: str | None = Field(None, description="the Python for the door to build its environment with")
 

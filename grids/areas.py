@@ -21,6 +21,18 @@ AREAS = Layer(
     columns=("code", "level", "parent_code", "name_zh", "name_en", "data_source", "simulated"),
     title_zh="行政区域",
     title_en="Administrative areas",
+    tile_columns=("code", "level", "name_zh", "name_en"),
+)
+AREA_NAMES = Layer(
+    name="area_names",
+    relation="area_name",
+    key="code",
+    geometry=("Point",),
+    columns=("code", "level", "name_zh", "name_en", "simulated"),
+    title_zh="行政区域名称",
+    title_en="Names of areas",
+    tile_columns=("code", "level", "name_zh", "name_en"),
+    version="areas",
 )
 CELLS = Layer(
     name="cells",
@@ -31,6 +43,7 @@ CELLS = Layer(
     title_zh="单元网格",
     title_en="Unit grid cells",
     min_zoom=13,
+    tile_columns=("code", "community_code", "area_m2", "area_class"),
 )
 
 

@@ -18,6 +18,8 @@ GROUND = Layer(
     columns=("id", "kind", "grade", "name_zh", "name_en", "width_m", "data_source", "simulated"),
     title_zh="地物",
     title_en="The ground: streets, rail, water, walls, buildings, green",
+    tile_columns=("id", "kind", "grade", "name_zh", "name_en", "width_m"),
+    later=((12, "grade", ("street",)), (14, "grade", ("lane",)), (14, "kind", ("building", "wall"))),
 )
 
 COLUMNS = ["kind", "grade", "name_zh", "name_en", "width_m", "data_source"]

@@ -26,6 +26,9 @@ COMPONENTS = Layer(
     title_zh="部件",
     title_en="Components",
     min_zoom=15,
+    gathered=True,
+    tile_columns=("code", "class_code", "state"),
+    filters={"class": ("prefix", "class_code"), "area": ("prefix", "cell_code")},
 )
 ROLES = {
     "supervising_unit": "supervising_unit_id",

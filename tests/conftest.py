@@ -18,6 +18,7 @@ from api.progress import Stages
 from gis.db import Access, access, advisory_lock, database_name, list_databases
 from gis.settings import Settings, read_settings
 from grids.city import City
+from tests.doorstep import Door, make_accounts, opened_door
 from tests.hamlet import hamlet
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -58,6 +59,18 @@ def template(server: Access) -> City:
             load_city(engine, city, frames=frames, stages=Stages("en", Console(quiet=True)), say=silent)
             engine.dispose()
     return city
+
+
+@pytest.fixture(scope="module")
+def door(server: Access, template: City, worker_id: str, request: pytest.FixtureRequest) -> Iterator[Door]:
+    """The hamlet served over HTTP, everybody may read; a copy of its database for each module of tests."""
+    name = f"door_{request.module.__name__.rpartition('.')[2]}_{worker_id}"
+    copied(server, template, name).dispose()
+    engine = server.serving_engine(f"copy_{name}", 8, 4.0)
+    with opened_door(engine, template) as made:
+        make_accounts(made)
+        yield made
+    engine.dispose()
 
 
 @contextmanager

@@ -10,15 +10,39 @@ import pytest
 
 from api.cli import app
 from gis.settings import Settings
+from layers.accounts import ROLES
+from tests.doorstep import Door
 
 HOME = Path(__file__).resolve().parents[1]
 PAGES = [HOME / "README.md", HOME / "README.zh.md", *sorted((HOME / "docs").glob("*.md"))]
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
+GROUPS = {
+    group.name: sorted(command.name or "" for command in group.typer_instance.registered_commands)
+    for group in app.registered_groups
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_reference(command: str) -> None:
     assert f"`wanmi {command}" in (HOME / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [f"{group} {name}" for group, names in GROUPS.items() for name in names])
+def test_every_command_of_a_group_is_in_the_reference(command: str) -> None:
+    assert f"`wanmi {command}" in (HOME / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_every_role_is_in_the_reference(role: str) -> None:
+    assert f"`{role}`" in (HOME / "docs" / "accounts.md").read_text(encoding="utf-8")
+
+
+def test_every_address_is_in_the_reference_and_no_other(door: Door) -> None:
+    paths = door.get("/openapi.json").json()["paths"]
+    there = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    text = (HOME / "docs" / "http.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([A-Z]+ /[^`]*)`", text, re.MULTILINE))
+    assert named - {"GET /"} == there
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -30,7 +54,7 @@ def test_every_setting_is_in_the_reference(name: str) -> None:
 def test_commands_named_in_the_docs_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"(?:\./|`)wanmi (?:--\w+ \S+ )?([a-z]+)", text))
-    assert named <= set(COMMANDS), named - set(COMMANDS)
+    assert named <= {*COMMANDS, *GROUPS}, named - set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

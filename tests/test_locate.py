@@ -58,7 +58,7 @@ def test_a_component_decides_before_all_rules(conn: Connection, template: City) 
 
 def test_near_another_community_and_outside_all_cells_it_says_so(conn: Connection, template: City) -> None:
     near = asked(conn, template, 205, 50)
-    assert value(near, "border") == "5.0 m from cell 610999001001004, another community: check first"
+    assert value(near, "border") == "5.0 m from cell 610999001001004, another street: check first"
     beside = asked(conn, template, 50, -15)
     assert value(beside, "cell") == "610999001001003, 15.0 m away: no cell covers the place"
 

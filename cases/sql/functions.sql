@@ -3,6 +3,10 @@ declare
   low bigint := year::bigint * 10000000000;
   high bigint := (year + 1)::bigint * 10000000000;
 begin
+  if to_regclass(format('cases.case_%s', year)) is not null then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('wanmi:partition', 0));  -- the first case of a year may come twice at once
   if to_regclass(format('cases.case_%s', year)) is null then
     execute format('create table cases.case_%s partition of cases.case for values from (%s) to (%s)', year, low, high);
     execute format('create table cases.event_%s partition of cases.event for values from (%s) to (%s)', year, low, high);
@@ -254,11 +258,79 @@ begin
 end $$;
 comment on function cases.open_reports is 'Assign and open the next reports that wait; returns how many became cases and how many were refused';
 
+-- Open a case for one report that has just come in: what was received, the case and its first event, or nothing.
+-- The same channel and key again is the same report: its case is returned, and whether it says the same. A refused
+-- report is refused to the sender's face (refusal: outside, unknown_class, unknown_condition): the caller rolls back.
+create or replace function cases.open_case(
+  channel text, key text, class_code text, condition_no integer, component_code text, x double precision,
+  y double precision, srid integer, point geometry, accuracy_m double precision, address text, description text,
+  data_source text, actor text, edition text,
+  out no bigint, out refusal text, out was_there boolean, out other_report boolean)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  report cases.report;
+  found record;
+  today date := (clock_timestamp() at time zone (select timezone from grids.city))::date;
+begin
+  insert into cases.report (channel, key, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom,
+    address, description, reported_at, stage, data_source)
+  values (open_case.channel, open_case.key, open_case.class_code, open_case.condition_no, open_case.component_code,
+    open_case.x, open_case.y, open_case.srid, open_case.accuracy_m, open_case.point, open_case.address,
+    open_case.description, clock_timestamp(), 'reported', open_case.data_source)
+  on conflict (channel, key) do nothing returning * into report;
+  was_there := report.id is null;
+  if was_there then
+    select * into report from cases.report r where r.channel = open_case.channel and r.key = open_case.key;
+    no := report.case_no;
+    other_report := (report.class_code, report.condition_no, report.component_code, report.x, report.y, report.srid,
+      report.address, report.description) is distinct from (open_case.class_code, open_case.condition_no,
+      open_case.component_code, open_case.x, open_case.y, open_case.srid, open_case.address, open_case.description);
+    return;
+  end if;
+  other_report := false;
+  if not exists (select from layers.class c where c.edition = open_case.edition and c.code = open_case.class_code) then
+    refusal := 'unknown_class';
+    return;
+  end if;
+  if open_case.condition_no is not null and not exists (
+    select from layers.condition c
+    where c.edition = open_case.edition and c.class_code = open_case.class_code and c.no = open_case.condition_no) then
+    refusal := 'unknown_condition';
+    return;
+  end if;
+  select * into found from cases.assign(array[open_case.point], array[open_case.class_code],
+    array[open_case.condition_no], array[open_case.component_code]);
+  if found.cell_id is null then
+    refusal := 'outside';
+    return;
+  end if;
+  perform cases.ensure_partition(extract(year from today)::integer);
+  no := to_char(today, 'YYYYMMDD')::bigint * 1000000 + nextval('cases.serial');
+  insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
+    description, reported_at, stage, last_seq, cell_id, placed, placed_m, border_m, border_code, component_m, unit_id,
+    assisting_ids, basis, resolved_by, rule_id, data_source)
+  values (open_case.no, report.channel, open_case.edition, report.class_code, report.condition_no,
+    report.component_code, report.geom, report.accuracy_m, report.address, report.description, report.reported_at,
+    'reported', 1, found.cell_id, found.placed, found.placed_m, found.border_m, found.border_code, found.component_m,
+    found.unit_id, found.assisting_ids, found.basis, found.resolved_by, found.rule_id, report.data_source);
+  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, unit_id, assisting_ids, basis, resolved_by,
+    rule_id, data)
+  values (open_case.no, 1, open_case.actor, 'none', 'report', 'reported', found.unit_id, found.assisting_ids,
+    found.basis, found.resolved_by, found.rule_id, jsonb_build_object('channel', report.channel, 'key', report.key));
+  update cases.report r set case_no = open_case.no where r.id = report.id;
+end $$;
+comment on function cases.open_case is 'Open a case for one report that has just come in, assigned, in one round trip; or say why not';
+
+create or replace trigger case_written after insert or update or delete or truncate on cases.case
+  for each statement execute function gis.count_write('cases');
+
 create or replace view served.case as
   select e.no, e.channel, e.class_code, l.name_zh as class_zh, l.name_en as class_en, e.condition_no, e.component_code,
     e.stage, s.name_zh as stage_zh, e.reported_at, e.due_at, e.disposed_at, e.closed_at, k.code as cell_code,
     k.community_code, u.name_zh as unit_zh, u.name_en as unit_en, e.basis, e.resolved_by, r.code as rule_code,
-    e.placed, e.border_m, e.component_m, e.data_source, c.simulated, e.geom
+    e.placed, e.border_m, e.component_m, e.data_source, c.simulated, e.geom,
+    s.name_en as stage_en, s.is_end, u.code as unit_code, e.unit_id, e.assisting_ids
   from cases.case e
   join grids.cell k on k.id = e.cell_id
   join layers.class l on l.edition = e.edition and l.code = e.class_code

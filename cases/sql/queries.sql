@@ -24,6 +24,9 @@ select cases.ensure_partition(y) from generate_series(
   (select extract(year from min(reported_at) - interval '1 day')::integer from cases.report where case_no is null),
   (select extract(year from max(reported_at) + interval '1 day')::integer from cases.report where case_no is null)) y;
 
+-- name: ensure_partition_of_today
+select cases.ensure_partition(extract(year from clock_timestamp())::integer + k) from generate_series(0, 1) k;
+
 -- name: counts_of_rules
 select count(*) as rules, count(zone) as zones from cases.rule where upper_inf(valid);
 
@@ -81,12 +84,73 @@ order by count(*) desc, k.code limit :most;
 -- name: points_of_cases
 select st_x(geom) as x, st_y(geom) as y from cases.case order by no;
 
--- name: assign_one
-select a.cell_code, a.placed, a.placed_m, a.border_m, a.border_code, a.component_m, a.basis, a.resolved_by, u.code as unit_code,
-  u.name_zh as unit_zh, u.name_en as unit_en, r.code as rule_code, r.source_document,
-  (select array_agg(x.name_zh order by x.code) from layers.unit x where x.id = any (a.assisting_ids)) as assisting_zh,
-  (select array_agg(x.name_en order by x.code) from layers.unit x where x.id = any (a.assisting_ids)) as assisting_en
-from cases.assign(array[st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024)], array[cast(:class_code as text)],
-  array[cast(:condition_no as integer)], array[cast(:component_code as text)]) a
-left join layers.unit u on u.id = a.unit_id
-left join cases.rule r on r.id = a.rule_id;
+-- name: locate
+-- One place: who must act and why; how far the nearest other community is, and who would have to act just across.
+with place as materialized (
+  select st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024) as point)
+select here.cell_code, here.placed, here.placed_m, here.border_m is not null as on_border, here.component_m, here.basis,
+  here.resolved_by, here.unit_id, here.assisting_ids, r.code as rule_code, r.source_document, c.area_m2, c.area_class,
+  beyond.code as border_code, beyond.m as border_m, across.unit_id as across_unit_id
+from place
+cross join lateral cases.assign(array[place.point], array[cast(:class_code as text)],
+  array[cast(:condition_no as integer)], array[cast(:component_code as text)]) here
+left join grids.cell c on c.id = here.cell_id
+left join cases.rule r on r.id = here.rule_id
+left join lateral (
+  select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
+  where upper_inf(b.valid) and here.cell_code is not null and b.community_code <> left(here.cell_code, 12)
+    and (here.border_code is null or b.code = here.border_code)
+  order by b.geom <-> place.point limit 1) beyond on true
+left join lateral cases.assign(  -- half a metre beyond the border, on the way to the middle of the cell there
+  array[(select st_lineinterpolatepoint(way, least(0.5 / greatest(st_length(way), 0.5), 1.0))
+    from (select st_makeline(st_closestpoint(beyond.geom, place.point), st_pointonsurface(beyond.geom)) as way) w)],
+  array[cast(:class_code as text)], array[cast(:condition_no as integer)], array[null::text]) across
+  on beyond.code is not null;
+
+-- name: open_case
+select no, refusal, was_there, other_report from cases.open_case(:channel, :key, :class_code, :condition_no, :component_code, :x, :y,
+  :as_srid, st_snaptogrid(st_setsrid(st_makepoint(:city_x, :city_y), :srid), 1.0 / 1024), :accuracy_m, :address,
+  :description, :data_source, :actor, :edition);
+
+-- name: read_case
+select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
+  k.condition_en, c.component_code, c.component_m, st_x(st_transform(c.geom, 4326)) as lon,
+  st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
+  c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
+  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.unit_id, c.assisting_ids, c.basis,
+  c.resolved_by, r.code as rule_code, r.source_document, c.data_source
+from cases.case c
+join layers.class l on l.edition = c.edition and l.code = c.class_code
+left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
+join cases.stage s on s.code = c.stage
+join grids.cell g on g.id = c.cell_id
+left join cases.rule r on r.id = c.rule_id
+where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
+    or c.assisting_ids && cast(:unit_ids as bigint[]));
+
+-- name: events_of_case
+select seq, at, actor, act, from_stage, to_stage, note from cases.event where case_no = :no order by seq;
+
+-- name: similar_cases
+select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage
+from cases.case c
+join cases.case o on o.class_code = c.class_code and st_dwithin(o.geom, c.geom, :within_m) and o.no <> c.no
+  and o.reported_at > c.reported_at - make_interval(days => :days)
+join cases.stage s on s.code = o.stage and not s.is_end
+where c.no = :no order by distance_m, o.no limit :most;
+
+-- name: find_cases
+select 'case' as kind, c.no::text as code, l.name_zh as title_zh, l.name_en as title_en,
+  st_transform(c.geom, 4326) as point, st_transform(c.geom, 4326) as box
+from cases.case c join layers.class l on l.edition = c.edition and l.code = c.class_code
+where c.no between :low and :high
+  and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
+    or c.assisting_ids && cast(:unit_ids as bigint[]))
+order by c.no desc limit :most;
+
+-- name: stages
+select code, name_zh, name_en, is_end from cases.stage where code <> 'none' order by is_end, code;
+
+-- name: busiest_unit
+select u.code, u.name_zh, u.name_en from layers.unit u join cases.case c on c.unit_id = u.id
+where u.dissolved_at is null group by u.id order by count(*) desc, u.code limit 1;

@@ -18,3 +18,15 @@ create or replace view served.ground as
   select b.id, b.kind, b.grade, b.name_zh, b.name_en, b.width_m, b.data_source, c.simulated, b.geom
   from grids.barrier b, grids.city c where upper_inf(b.valid);
 comment on view served.ground is 'Streets, rail, water, walls, buildings and green of today';
+
+create or replace view served.area_name as
+  select a.code, a.level, a.name_zh, a.name_en, c.simulated, st_pointonsurface(a.geom) as geom
+  from grids.area a, grids.city c where upper_inf(a.valid);
+comment on view served.area_name is 'A point in each administrative area of today, for its name on a map';
+
+create or replace trigger area_written after insert or update or delete or truncate on grids.area
+  for each statement execute function gis.count_write('areas');
+create or replace trigger cell_written after insert or update or delete or truncate on grids.cell
+  for each statement execute function gis.count_write('cells');
+create or replace trigger ground_written after insert or update or delete or truncate on grids.barrier
+  for each statement execute function gis.count_write('ground');

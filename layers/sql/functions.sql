@@ -16,3 +16,6 @@ create or replace view served.component as
   cross join grids.city c
   where upper_inf(k.valid);
 comment on view served.component is 'Components of today with the names of class and units';
+
+create or replace trigger component_written after insert or update or delete or truncate on layers.component
+  for each statement execute function gis.count_write('components');

@@ -1,0 +1,102 @@
+// The newest cases within the map's view, as a list: the way to cases for those who do not point at a map.
+
+import { get, query } from "./api.js";
+import { stageSign } from "./facts.js";
+import { forgetShown } from "./answers.js";
+import { instant, nameOf, say } from "./language.js";
+import { mark, theMap } from "./map.js";
+import { button, make, problemCard } from "./markup.js";
+import { announce, openPanel, waitInPanel } from "./panel.js";
+import { caseFilters, change } from "./state.js";
+
+const PAGE = 50;
+let listed = null; // {items, next, asked}: asked without the place to go on from
+let open = false;
+
+export function startListing() {
+  document.addEventListener("language", () => {
+    if (open) draw(true);
+  });
+}
+
+export const leaveListing = () => {
+  open = false;
+};
+
+export async function listInView() {
+  const bounds = theMap()?.getBounds();
+  const bbox = bounds
+    ? [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((side) => side.toFixed(6)).join()
+    : "";
+  change({ selection: null });
+  forgetShown();
+  mark({});
+  listed = { items: [], next: null, asked: { ...caseFilters(), bbox, limit: PAGE } };
+  open = true;
+  waitInPanel(say("cases_in_view"), "asking");
+  await readOn();
+}
+
+// Back from a case to the list as it was.
+export function backToList() {
+  change({ selection: null });
+  forgetShown();
+  open = true;
+  draw(false);
+}
+
+async function readOn() {
+  const mine = listed;
+  try {
+    const answer = await get(`/cases${query({ ...mine.asked, after: mine.next })}`);
+    if (mine !== listed || !open) return;
+    mine.items.push(...answer.items);
+    const again = mine.next !== null;
+    mine.next = answer.next;
+    draw(again);
+    announce(say("said_list", { count: mine.items.length }));
+  } catch (problem) {
+    if (mine !== listed || !open) return;
+    openPanel({
+      kind: "list",
+      title: say("cases_in_view"),
+      body: problemCard(problem, problem.mayWorkLater && readOn),
+      closed: leaveListing,
+    });
+  }
+}
+
+function draw(again) {
+  const { items, next } = listed;
+  openPanel({
+    kind: "list",
+    again,
+    closed: leaveListing,
+    title: say("cases_in_view"),
+    under: [make("p", { class: "under", word: "newest_first" })],
+    body: items.length
+      ? [
+          make("ul", { class: "lines", id: "case-list" }, items.map(line)),
+          next !== null && button({ id: "more-cases", class: "second", word: "more", on: { click: readOn } }),
+        ]
+      : make("p", { class: "note", word: "cases_in_view_none" }),
+  });
+}
+
+function line(one) {
+  const choose = () => {
+    open = false;
+    change({ selection: { kind: "case", code: String(one.no) }, origin: "list", others: [] });
+  };
+  return make(
+    "li",
+    {},
+    button(
+      { class: "line case", data: { case: one.no }, on: { click: choose } },
+      make("span", { class: "what" }, nameOf(one, "class")),
+      stageSign(one.stage),
+      make("span", { class: "note" }, one.unit_en || one.unit_zh ? nameOf(one, "unit") : say("nobody")),
+      make("span", { class: "note far" }, instant(one.reported_at)),
+    ),
+  );
+}

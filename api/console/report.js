@@ -1,0 +1,281 @@
+// Reporting a case: the form in the panel, who it would go to while it is written, and sending it exactly once.
+
+import { Latest, ask, query } from "./api.js";
+import { classOf } from "./catalogue.js";
+import { classPicker } from "./classpicker.js";
+import { placeInWords } from "./facts.js";
+import { bothNames, dayInCity, metres, nameOf, say } from "./language.js";
+import { mark } from "./map.js";
+import { at, button, make, problemCard } from "./markup.js";
+import { announce, openPanel } from "./panel.js";
+import { takePlacesOnly } from "./pointing.js";
+import { loggedIn, refreshSession } from "./session.js";
+import { change, state } from "./state.js";
+import { MARK } from "./ground.js";
+import { forgetShown, showReported } from "./answers.js";
+
+const latest = new Latest();
+let place = null; // {lon, lat}: where the report is about
+let proposed = null; // the answer of /locate for it, to be said anew in another language
+let picker = null;
+let sent = { content: "", key: "" }; // one key for one content, however often it is sent
+
+export function startReport() {
+  document.addEventListener("language", sayProposed);
+}
+
+// The form for a place; a log-in first where nobody is logged in.
+export async function openReport({ lon, lat, class: code }) {
+  if (!(await loggedIn("login_to_report"))) return;
+  forgetShown();
+  place = { lon, lat };
+  proposed = null;
+  sent = { content: "", key: "" };
+  const { channels } = state.account;
+  const mayReport = channels.length > 0;
+  openPanel({
+    kind: "report",
+    title: make("span", { word: "report" }),
+    closed: leave,
+    under: mayReport ? [make("p", { class: "under", word: "report_place" })] : [],
+    body: mayReport ? form(code, channels) : make("p", { class: "note", word: "may_not_report" }),
+    foot: mayReport
+      ? [
+          button({
+            id: "send-report",
+            class: "main",
+            word: "send_report",
+            on: { click: () => at("report-form").requestSubmit() },
+          }),
+        ]
+      : [],
+  });
+  if (!mayReport) return;
+  takePlacesOnly((toLon, toLat) => {
+    place = { lon: toLon, lat: toLat };
+    follow();
+  });
+  follow();
+  if (!code) picker.input.focus({ preventScroll: true });
+}
+
+function leave() {
+  stop();
+  change({ selection: null });
+  mark({});
+}
+
+function stop() {
+  latest.cancel();
+  takePlacesOnly(null);
+}
+
+// Leaving the form for something else that is shown: a click on it is a click again.
+export function leaveReport() {
+  if (at("report-form")) stop();
+}
+
+function form(code, channels) {
+  picker = classPicker({
+    id: "report-class",
+    value: code,
+    required: true,
+    changed: () => {
+      drawConditions();
+      follow();
+    },
+  });
+  const field = (word, input, optional = true) =>
+    make(
+      "label",
+      { class: "field" },
+      make("span", {}, make("span", { word }), optional && make("small", { class: "note", word: "optional" })),
+      input,
+    );
+  const made = make(
+    "form",
+    { id: "report-form", novalidate: true, on: { submit: send } },
+    make(
+      "div",
+      { class: "field" },
+      make("label", { for: "report-class", word: "class" }),
+      picker.field,
+      make("p", { id: "report-class-problem", class: "field-problem", word: "report_class_missing", hidden: true }),
+    ),
+    make("div", { id: "report-proposed", class: "proposed" }),
+    field("condition", make("select", { id: "report-condition" })),
+    make(
+      "div",
+      { id: "report-component-field", hidden: true },
+      field("component_which", make("select", { id: "report-component", on: { change: () => follow() } })),
+    ),
+    field(
+      "description",
+      make("textarea", { id: "report-description", rows: 3, maxlength: 2000, hint: "description_hint" }),
+    ),
+    field("address", make("input", { id: "report-address", type: "text", maxlength: 200, hint: "address_hint" })),
+    field(
+      "accuracy",
+      make("input", {
+        id: "report-accuracy",
+        type: "number",
+        min: 0,
+        max: 10000,
+        step: "any",
+        inputmode: "decimal",
+        hint: "accuracy_hint",
+      }),
+    ),
+    channels.length > 1 &&
+      field(
+        "channel",
+        make(
+          "select",
+          { id: "report-channel" },
+          channels.map((channel) => {
+            const source = state.city.sources.find((one) => one.code === channel);
+            return make("option", { value: channel, names: source ? bothNames(source) : { en: channel } });
+          }),
+        ),
+        false,
+      ),
+    make("div", { id: "report-problem" }),
+  );
+  queueMicrotask(drawConditions);
+  return made;
+}
+
+function drawConditions() {
+  const conditions = classOf(picker.code)?.conditions || [];
+  at("report-class-problem").hidden = true;
+  at("report-condition").replaceChildren(
+    make("option", { value: "", word: "condition_unknown" }),
+    ...conditions.map((one) => make("option", { value: one.no, names: bothNames(one, "condition") })),
+  );
+  at("report-condition").closest("label").hidden = !conditions.length;
+}
+
+// Ask whose it would be at this place and with this class, and which components it could be about.
+async function follow() {
+  mark({ lon: place.lon, lat: place.lat, dot: MARK });
+  const component = at("report-component").value;
+  try {
+    const answer = await latest.ask(
+      `/locate${query({ lon: place.lon, lat: place.lat, crs: 4326, class: picker.code, component })}`,
+    );
+    if (answer === undefined || !at("report-form")) return;
+    proposed = answer;
+    mark({ cell: answer.cell.code, lon: place.lon, lat: place.lat, dot: MARK });
+    drawComponents(answer.nearest_components, component);
+    sayProposed();
+  } catch (problem) {
+    if (!at("report-form")) return;
+    proposed = null;
+    at("report-proposed").replaceChildren(problemCard(problem, problem.mayWorkLater && follow));
+  }
+}
+
+function drawComponents(found, chosen) {
+  const ofClass = picker.code.startsWith("C") ? found.filter((one) => one.class_code === picker.code) : [];
+  const kept = ofClass.some((one) => one.code === chosen) ? chosen : "";
+  at("report-component-field").hidden = !ofClass.length;
+  at("report-component").replaceChildren(
+    make("option", { value: "", word: "component_unknown" }),
+    ...ofClass.map((one) =>
+      make("option", { value: one.code, selected: one.code === kept }, `${one.code} · ${metres(one.distance_m)}`),
+    ),
+  );
+}
+
+function sayProposed() {
+  const line = at("report-proposed");
+  if (!line || !proposed) return;
+  line.replaceChildren(
+    make(
+      "p",
+      {},
+      `${say("cell")} `,
+      make("span", { class: "code" }, proposed.cell.code),
+      ` · ${placeInWords(proposed.areas.filter((area) => area.level !== "district"))}`,
+    ),
+    picker.code &&
+      make("p", {}, `${say("responsible")}: `, make("b", {}, proposed.unit ? nameOf(proposed.unit) : say("nobody"))),
+  );
+}
+
+function content() {
+  const accuracy = at("report-accuracy").value;
+  const given = {
+    class: picker.code,
+    condition: Number(at("report-condition").value) || null,
+    component: at("report-component-field").hidden ? null : at("report-component").value,
+    lon: place.lon,
+    lat: place.lat,
+    crs: 4326,
+    accuracy_m: accuracy === "" ? null : Number(accuracy),
+    address: at("report-address").value.trim(),
+    description: at("report-description").value.trim(),
+    channel: at("report-channel")?.value || state.account.channels[0],
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null && value !== ""));
+}
+
+// randomUUID is there on secure pages and on loopback only; a city's own network may serve plain http.
+function newKey() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function send(event) {
+  event.preventDefault();
+  const submit = at("send-report");
+  if (submit.disabled) return;
+  if (!picker.code) {
+    at("report-class-problem").hidden = false;
+    announce(say("report_class_missing"));
+    picker.input.focus();
+    return;
+  }
+  const body = content();
+  // the same content keeps its key over retries, so that a case whose answer got lost is not opened twice
+  if (sent.content !== JSON.stringify(body)) sent = { content: JSON.stringify(body), key: newKey() };
+  const { key } = sent;
+  const wait = (whether) => {
+    submit.disabled = whether;
+    submit.dataset.word = whether ? "sending" : "send_report";
+    submit.textContent = say(submit.dataset.word);
+  };
+  wait(true);
+  at("report-problem").replaceChildren();
+  try {
+    const { answer, status } = await ask("/cases", { method: "POST", body, headers: { "Idempotency-Key": key } });
+    stop();
+    takeIn(answer);
+    showReported(answer, { created: status === 201, similar: answer.similar });
+  } catch (problem) {
+    if (!at("report-form")) return; // the person has gone on to something else
+    wait(false);
+    const again = () => at("report-form").requestSubmit();
+    at("report-problem").replaceChildren(problemCard(problem, problem.mayWorkLater ? again : null));
+    at("report-problem").scrollIntoView({ block: "nearest" });
+    if (problem.status === 401) {
+      await refreshSession();
+      if (!state.account && (await loggedIn("login_to_report")) && at("report-form")) again();
+    }
+  }
+}
+
+// The new case changes what tiles hold and, where it is the first of its day, how far the data go.
+function takeIn(answer) {
+  const { city, layers } = state;
+  const reported = dayInCity(answer.reported_at);
+  const { first_on: first, last_on: last } = city.period || { first_on: reported, last_on: reported };
+  change({
+    city: {
+      ...city,
+      versions: answer.versions,
+      period: { first_on: first, last_on: reported > last ? reported : last },
+    },
+    layers: layers.includes("cases") ? layers : [...layers, "cases"],
+  });
+}

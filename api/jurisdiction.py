@@ -1,0 +1,264 @@
+"""One place, one answer: the cell, the areas, the responsible unit and why, the nearest border, what is near.
+
+The answer is plain values, ready for JSON; the command line makes lines of it (api/locate.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from cases.duty import explain
+from gis.crs import GEODETIC, Extent, crs_of, diagnose, snap, transform
+from gis.db import query
+from gis.errors import Invalid, UnfitCoordinates
+from gis.layer import read_geoframe
+from gis.place import Place
+from grids.city import City
+
+NEAR_M = 200.0  #: components of the class asked for are looked for this far; of any class a quarter as far
+NEAR_MOST = 8
+LEVELS = {6: "district", 9: "street", 12: "community"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A place as its sender said it, and the problem there as far as it is known."""
+
+    x: float  #: east or longitude, in the system srid
+    y: float
+    srid: int
+    class_code: str | None = None
+    condition_no: int | None = None
+    component_code: str | None = None
+
+
+def in_city(conn: Connection, city: City, asked: Asked) -> Place:
+    """The place in the city's system, snapped. UnfitCoordinates, with the readings that would put it inside."""
+    crs_of(asked.srid)  # an unknown system is refused as such, whatever the numbers
+    try:
+        place = Place(asked.x, asked.y, asked.srid)
+    except UnfitCoordinates as error:
+        raise _with_readings(conn, city, asked, error) from None
+    try:
+        here = place.to(city.srid)
+    except UnfitCoordinates:
+        raise outside(conn, city, asked) from None
+    return Place(float(snap(here.x)), float(snap(here.y)), city.srid)
+
+
+def outside(conn: Connection, city: City, asked: Asked) -> UnfitCoordinates:
+    """The refusal of a place that lies in no cell and not near one."""
+    refusal = UnfitCoordinates(
+        f"({asked.x}, {asked.y}) in EPSG:{asked.srid} lies outside the grid of {city.name_en}",
+        f"坐标 ({asked.x}, {asked.y})(EPSG:{asked.srid})不在{city.name_zh}网格范围内",
+    )
+    return _with_readings(conn, city, asked, refusal)
+
+
+def jurisdiction(conn: Connection, city: City, asked: Asked) -> dict[str, Any]:
+    """Who must act at a place, and why; the field names are those of ``GET /locate`` (docs/http.md).
+
+    Raises UnfitCoordinates for numbers that are no place or lie outside the grid (with the readings that would put
+    them inside), Invalid for a class, condition or component that is not there.
+    """
+    problem = None if asked.class_code is None else class_names(conn, asked.class_code)
+    here = in_city(conn, city, asked)
+    refuse_unknown(conn, asked)
+    parameters = {
+        "x": here.x,
+        "y": here.y,
+        "srid": city.srid,
+        "class_code": asked.class_code,
+        "condition_no": asked.condition_no,
+        "component_code": asked.component_code,
+    }
+    found = conn.execute(query("cases", "locate"), parameters).one()
+    if found.cell_code is None:
+        raise outside(conn, city, asked)
+    areas = areas_of(conn, [found.cell_code, found.border_code])
+    units = units_by_id(conn, [found.unit_id, *(found.assisting_ids or ()), found.across_unit_id])
+    lon, lat = (float(axis) for axis in transform(here.x, here.y, city.srid, GEODETIC))
+    return {
+        "place": {"lon": round(lon, 7), "lat": round(lat, 7), "x": here.x, "y": here.y, "srid": city.srid},
+        "simulated": city.simulated,
+        "class": problem,
+        "cell": {
+            "code": found.cell_code,
+            "area_m2": round(found.area_m2, 1),
+            "area_class": found.area_class,
+            "placed": found.placed,
+            "distance_m": round(found.placed_m, 2),
+        },
+        "areas": areas[found.cell_code],
+        "unit": units.get(found.unit_id),
+        "assisting": [units[number] for number in found.assisting_ids or () if number in units],
+        "reason": reason(found),
+        "border": None
+        if found.border_code is None
+        else {
+            "distance_m": round(found.border_m, 2),
+            "on_border": found.on_border,
+            "tolerance_m": city.border_tolerance_m,
+            "level": _level_between(found.cell_code, found.border_code),
+            "cell": found.border_code,
+            "areas": areas[found.border_code],
+            "unit": units.get(found.across_unit_id),
+        },
+        "component": None
+        if asked.component_code is None or found.component_m is None
+        else {"code": asked.component_code, "distance_m": round(found.component_m, 2)},
+        "nearest_components": _nearest_components(conn, here, asked.class_code),
+    }
+
+
+def reason(found: Any) -> dict[str, Any]:
+    """Why this unit: in a sentence of each language, and in codes."""
+    en, zh = explain(found.basis, found.resolved_by, found.rule_code, found.source_document)
+    return {
+        "en": en,
+        "zh": zh,
+        "basis": found.basis,
+        "resolved_by": found.resolved_by,
+        "rule": found.rule_code,
+        "document": found.source_document,
+    }
+
+
+def areas_of(conn: Connection, cells: list[str | None]) -> dict[str, list[dict[str, str]]]:
+    """For each cell's code its areas, community first."""
+    codes = [code for code in cells if code is not None]
+    found: dict[str, list[dict[str, str]]] = {code: [] for code in codes}
+    for row in conn.execute(query("grids", "areas_of_cells"), {"codes": codes}):
+        names = {"name_zh": row.name_zh, "name_en": row.name_en}
+        found[row.cell_code].append({"level": row.level, "code": row.code, **names})
+    return found
+
+
+def units_by_id(conn: Connection, ids: list[int | None]) -> dict[int | None, dict[str, str]]:
+    """Units by id: code, names, kind."""
+    wanted = [number for number in ids if number is not None]
+    rows = conn.execute(query("layers", "units_by_id"), {"ids": wanted}) if wanted else ()
+    return {
+        row.id: {"code": row.code, "name_zh": row.name_zh, "name_en": row.name_en, "kind": row.kind} for row in rows
+    }
+
+
+def _level_between(code: str, across: str) -> str:
+    """The highest level at which two cells lie in different areas."""
+    return next((level for digits, level in LEVELS.items() if code[:digits] != across[:digits]), "community")
+
+
+def _nearest_components(conn: Connection, here: Place, class_code: str | None) -> list[dict[str, Any]]:
+    """The components nearest to a place: of the class if it is one of components, else of any class."""
+    of_class = class_code if class_code is not None and class_code.startswith("C") else None
+    parameters = {
+        "x": here.x,
+        "y": here.y,
+        "srid": here.srid,
+        "within_m": NEAR_M if of_class else NEAR_M / 4,
+        "class_code": of_class,
+        "most": NEAR_MOST,
+    }
+    names = ("code", "class_code", "class_zh", "class_en", "state")
+    return [
+        {
+            **{name: getattr(row, name) for name in names},
+            "distance_m": round(row.distance_m, 2),
+            "lon": round(row.lon, 7),
+            "lat": round(row.lat, 7),
+        }
+        for row in conn.execute(query("layers", "nearest_components"), parameters)
+    ]
+
+
+# ── refusals ────────────────────────────────────────
+
+
+def class_names(conn: Connection, class_code: str) -> dict[str, str]:
+    """Code and names of a class. Invalid, with those that are near, for one that the catalogue does not have."""
+    known = {row.code: row for row in conn.execute(query("layers", "known_classes"))}
+    if class_code in known:
+        row = known[class_code]
+        return {"code": class_code, "name_zh": row.name_zh, "name_en": row.name_en}
+    near = difflib.get_close_matches(class_code, known, n=3, cutoff=0.5)
+    listed = ", ".join(f"{code} {known[code].name_en}" for code in near)
+    listed_zh = "、".join(f"{code} {known[code].name_zh}" for code in near)
+    raise Invalid(
+        f"the catalogue has no class {class_code!r}",
+        f"目录中没有类别 {class_code!r}",
+        mend=f"component classes begin with C, event classes with E; near: {listed or 'none'}",
+        mend_zh=f"部件类别以 C 开头,事件类别以 E 开头;相近:{listed_zh or '无'}",
+        field="class",
+    )
+
+
+def refuse_unknown(conn: Connection, asked: Asked) -> None:
+    """Raise Invalid for a condition that the class does not have, or a component that is not there or not of it."""
+    if asked.condition_no is not None:
+        conditions = list(conn.scalars(query("layers", "conditions_of_class"), {"class_code": asked.class_code}))
+        if asked.condition_no not in conditions:
+            raise Invalid(
+                f"class {asked.class_code} has no filing condition {asked.condition_no}",
+                f"类别 {asked.class_code} 没有立案条件 {asked.condition_no}",
+                mend=f"its conditions are numbered {', '.join(map(str, conditions)) or '(none)'}",
+                mend_zh=f"可选:{'、'.join(map(str, conditions)) or '(无)'}",
+                field="condition",
+            )
+    if asked.component_code is None:
+        return
+    code = asked.component_code
+    of_class = conn.execute(query("layers", "class_of_component"), {"code": code}).scalar_one_or_none()
+    foreign = asked.class_code is not None and asked.class_code.startswith("C") and of_class != asked.class_code
+    if of_class is None or foreign:
+        what = (
+            "no component has the code" if of_class is None else f"it is of class {of_class}, not {asked.class_code}:"
+        )
+        what_zh = "不存在" if of_class is None else f"属于类别 {of_class},不是 {asked.class_code}"
+        raise Invalid(
+            f"{what} {code}",
+            f"部件 {code} {what_zh}",
+            mend="correct the component's code or the class",
+            mend_zh="请更正部件编码或类别",
+            field="component",
+        )
+
+
+def readings(conn: Connection, city: City, places: pd.DataFrame) -> list[str]:
+    """For each refused place (columns x, y, srid, reason) how else its numbers could be read to lie in the city.
+
+    English words, several with ``;`` between, or nothing. A proposal for a person: nothing is changed by it.
+    """
+    extent = _extent(conn, city)
+    found = []
+    rows = zip(*(places[name].tolist() for name in ("reason", "x", "y", "srid")), strict=True)
+    for why, x, y, srid in rows:
+        if why not in ("outside", "no_place") or pd.isna(x) or pd.isna(y) or pd.isna(srid):
+            found.append("")
+        else:
+            found.append("; ".join(reading.en for reading in diagnose(float(x), float(y), int(srid), extent)))
+    return found
+
+
+def _extent(conn: Connection, city: City) -> Extent:
+    return Extent.of(read_geoframe(conn, query("grids", "cities_now"), city.srid), city.srid)
+
+
+def _with_readings(conn: Connection, city: City, asked: Asked, error: UnfitCoordinates) -> UnfitCoordinates:
+    """The error with what would mend it: readings that would put the place into the city, else where the city is."""
+    if not (math.isfinite(asked.x) and math.isfinite(asked.y)):
+        return error
+    extent = _extent(conn, city)
+    readings = diagnose(asked.x, asked.y, asked.srid, extent)
+    covered = f"{extent.west:.4f} … {extent.east:.4f}, {extent.south:.4f} … {extent.north:.4f}"
+    en = f"check the numbers: the city covers longitude, latitude {covered}"
+    zh = f"请核对坐标:城市范围为经度、纬度 {covered}"
+    if readings:
+        en = "it would lie inside if read as: " + "; ".join(reading.en for reading in readings)
+        zh = "若按以下方式理解则在城市范围内:" + ";".join(reading.zh for reading in readings)
+    return UnfitCoordinates(error.en, error.zh, mend=en, mend_zh=zh, **error.where)
