@@ -54,7 +54,11 @@ def add_account(
             display_en=display_en or display,
             password=password,
         )
-    print(f"{name}  {password or '(wanmi account token ' + name + ')'}")
+    without = (
+        f"no password; make a token: wanmi account token {name}",
+        f"无密码;请用 wanmi account token {name} 生成令牌",
+    )
+    print(f"{name}  {password or without[context.obj.language == 'zh']}")
 
 
 @accounts.command("list")

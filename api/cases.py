@@ -24,6 +24,8 @@ router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
 SIMILAR_M = {"C": 20.0, "E": 50.0}  #: an open case of the class this near may be the same problem
 SIMILAR_DAYS = 30
+SOURCE = "本系统上报 | reported here"
+SOURCE_SIMULATED = "本系统上报（模拟城市） | reported here (simulated city)"
 CaseNo = Annotated[
     int, Path(ge=19000101000000, le=29991231999999, description="number of the case", examples=[20260302000042])
 ]
@@ -77,7 +79,7 @@ def report_case(
             accuracy_m=new.accuracy_m,
             address=new.address,
             description=new.description,
-            data_source="模拟 simulated" if house.city.simulated else "reported here",
+            data_source=SOURCE_SIMULATED if house.city.simulated else SOURCE,
         )
         opened = open_case(conn, report, actor=actor.name, edition=house.city.edition)
         if opened.refusal is not None or opened.no is None:

@@ -213,6 +213,20 @@ class Filter:
     first_on: date | None = None
     last_on: date | None = None
 
+    @property
+    def words(self) -> str:
+        """The filters as one would write them in an address; empty: none."""
+        lists = {
+            "class": self.classes,
+            "source": self.sources,
+            "stage": self.stages,
+            "unit": self.units,
+            "area": self.areas,
+        }
+        parts = [f"{name}={','.join(values)}" for name, values in lists.items() if values]
+        parts += [f"{name}={day}" for name, day in (("from", self.first_on), ("to", self.last_on)) if day is not None]
+        return "&".join(parts)
+
     def given(self, zone: ZoneInfo, seen_units: tuple[int, ...] | None) -> dict[str, Any]:
         """For Layer.narrowing; ``seen_units`` are those whose work the reader may see."""
         start = None if self.first_on is None else datetime.combine(self.first_on, clock(), zone)

@@ -270,12 +270,13 @@ def _geotiff(house: House, surface: Surface, asked: Filter, box: Bounds | None, 
         west, north = grid.west + columns[0] * grid.pixel_m, grid.north - rows[0] * grid.pixel_m
         grid = RasterGrid(west, north, values.shape[1], values.shape[0], grid.pixel_m, grid.srid)
     tags = {
+        "title": "density of cases",
         "unit": "cases per km2 over the period",
         "bandwidth_m": bandwidth_m,
         "kernel": KERNEL,
         "cases": surface.cases,
         "period": f"{surface.first_on} to {surface.last_on}",
-        "filter": str(asked),
+        "filter": asked.words,
         "city": house.city.name_en,
         "simulated": house.city.simulated,
         "attribution": house.city.attribution or "",

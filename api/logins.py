@@ -28,6 +28,10 @@ def new_password(groups: int = 4) -> str:
 def demo_accounts(conn: Connection, city: City) -> Iterator[Line]:
     """On the first demo of a city that has no account: one log-in for each role, told once, here."""
     if conn.execute(query("layers", "count_accounts")).scalar_one():
+        yield (
+            "\n  log-ins      as shown the first time; lost? ./wanmi account password collector",
+            "\n  登录账号    见首次显示;遗失可用 ./wanmi account password collector 重设",
+        )
         return
     unit = _busiest_unit(conn)
     yield (
@@ -71,9 +75,12 @@ def account_lines(conn: Connection) -> Iterator[Line]:
     for row in conn.execute(query("layers", "list_accounts")):
         roles = ", ".join(row.roles) + (f" ({row.channel})" if row.channel else "")
         unit = f"  {row.unit_code}" if row.unit_code else ""
-        tokens = (f"  {row.tokens} tokens", f"  {row.tokens} 个令牌") if row.tokens else ("", "")
+        many = "token" if row.tokens == 1 else "tokens"
+        tokens = (f"  {row.tokens} {many}", f"  {row.tokens} 个令牌") if row.tokens else ("", "")
         ended = ("  DISABLED", "  已停用") if row.disabled_at else ("", "")
-        for_zh = "、".join(ROLES[role][1] for role in row.roles)
+        for_zh = "、".join(f"{ROLES[role][1]} {role}" for role in row.roles) + (
+            f"({row.channel})" if row.channel else ""
+        )
         yield (
             f"{row.name:<24}{roles}{unit}{tokens[0]}{ended[0]}",
             f"{row.name:<24}{for_zh}{unit}{tokens[1]}{ended[1]}",

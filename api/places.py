@@ -191,10 +191,9 @@ def _facts(conn: Connection, house: House) -> dict[str, Any]:
     first, last = conn.execute(query("cases", "period_of_cases")).one()
     days = None
     if first is not None:
-        days = {
-            "first_on": str(first.astimezone(house.zone).date()),
-            "last_on": str(last.astimezone(house.zone).date()),
-        }
+        busy_on = conn.execute(query("cases", "busy_until"), {"timezone": house.city.timezone}).scalar_one()
+        ends = {"first_on": first.astimezone(house.zone), "last_on": last.astimezone(house.zone)}
+        days = {name: str(at.date()) for name, at in ends.items()} | {"busy_on": str(busy_on)}
     outside_map = {"tiles": house.outside_map, "attribution": house.outside_map_credit} if house.outside_map else None
     kept = ("id", "name_zh", "name_en", "code", "simulated", "srid", "timezone", "tolerance_m", "border_tolerance_m")
     return {

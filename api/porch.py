@@ -46,12 +46,16 @@ class Porch:
             return
         started = time.perf_counter()
         told = {"status": 0, "bytes": 0}
+        head_only = scope["method"] == "HEAD"  # GDAL asks so before it reads
+        inner = {**scope, "method": "GET"} if head_only else scope
 
         async def counted_send(message: Any) -> None:
             if message["type"] == "http.response.start":
                 told["status"] = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), *self.headers]}
             elif message["type"] == "http.response.body":
+                if head_only:
+                    message = {**message, "body": b""}
                 told["bytes"] += len(message.get("body", b""))
             await send(message)
 
@@ -62,7 +66,7 @@ class Porch:
                 answer.headers["Connection"] = "close"
                 await answer(scope, receive, counted_send)
             else:
-                await self.app(scope, heard, counted_send)
+                await self.app(inner, heard, counted_send)
         finally:
             if self.log:
                 self._write(scope, told, time.perf_counter() - started)

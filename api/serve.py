@@ -78,6 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
             f"port {port} of {host} is taken" if taken else f"cannot listen on {host} port {port}: {error}",
             f"{host} 的端口 {port} 已被占用" if taken else f"无法监听 {host} 端口 {port}",
             mend=f"end what uses it, or choose another: --port {port + 1 if port < 65535 else 8000}",
+            mend_zh=f"请结束占用该端口的程序,或另选端口:--port {port + 1 if port < 65535 else 8000}",
         ) from None
     made.set_inheritable(True)
     return made

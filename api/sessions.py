@@ -44,8 +44,8 @@ async def enter(request: Request, house: InHouse, login: Login) -> Response:
         raise NotAuthenticated(
             "name and password do not belong together",
             "用户名或密码不正确",
-            mend="try again; 'wanmi account password NAME' sets a new password",
-            mend_zh="请重试；管理员可用 wanmi account password 重设密码",
+            mend="try again, or ask the administrator for a new password",
+            mend_zh="请重试,或请管理员重设密码",
         )
     actor, cookie, csrf = found
     answer = tagged(request, Session, _session(actor, csrf), private=True)

@@ -419,7 +419,9 @@ class CityFacts(BaseModel):
     border_tolerance_m: Metres
     attribution_zh: str | None
     attribution_en: str | None
-    period: dict[str, str] | None = Field(description="first_on and last_on of all cases")
+    period: dict[str, str] | None = Field(
+        description="first_on and last_on of all cases; busy_on: the end of the last week that is not nearly empty"
+    )
     reading: Literal["open", "accounts"]
     outside_map: dict[str, str] | None
     majors: list[Major]

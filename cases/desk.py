@@ -33,7 +33,7 @@ CASES = Layer(
     ),
     title_zh="案件",
     title_en="Cases",
-    min_zoom=15,
+    min_zoom=16,
     gathered=True,
     tile_columns=("no", "class_code", "stage", "channel"),
     filters={

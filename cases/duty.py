@@ -86,7 +86,10 @@ def _roles(rules: pd.DataFrame) -> pd.DataFrame:
 
 
 def explain(basis: str, resolved_by: str | None, rule: str | None, document: str | None) -> tuple[str, str]:
-    """The reason of an assignment in one sentence, in English and in Chinese."""
+    """The reason of an assignment in one sentence, in English and in Chinese.
+
+    ``document`` is named in the language of the sentence where it has both (``Chinese | English``).
+    """
     if basis == "nobody" or resolved_by is None:
         return ("no responsible body was found; the dispatcher decides", "未找到责任主体,由派遣员判定")
     en, zh = WORDS_EN[resolved_by], WORDS_ZH[resolved_by]
@@ -95,4 +98,5 @@ def explain(basis: str, resolved_by: str | None, rule: str | None, document: str
     if basis == "territory":
         return (f"{en}: no rule names another (territorial management)", f"属地管理:{zh}(无其他规则)")
     kind_en, kind_zh = ("zone rule", "责任区规则") if basis == "zone" else ("rule", "规则")
-    return (f"{kind_en} {rule}: {en} ({document})", f"{kind_zh} {rule}:{zh}(依据:{document})")
+    document_zh, _, document_en = (document or "").partition(" | ")
+    return (f"{kind_en} {rule}: {en} ({document_en or document_zh})", f"{kind_zh} {rule}:{zh}(依据:{document_zh})")

@@ -194,8 +194,9 @@ def write_geotiff(
 ) -> None:
     """The surface as a GeoTIFF of 32-bit floats, by default cloud-optimised (tiles, overviews).
 
-    NaN becomes NODATA. tags: what a reader must know, as text: units, bandwidth_m, kernel, filter, period … The
-    file appears complete or not at all. Invalid if the surface has another shape than the grid.
+    NaN becomes NODATA. tags: what a reader must know, as text: bandwidth_m, kernel, filter, period …; ``unit`` and
+    ``title`` are the band's as well. The file appears complete or not at all. Invalid if the surface has another
+    shape than the grid.
     """
     values = np.asarray(surface, np.float32)
     if values.shape != (grid.height, grid.width):
@@ -217,6 +218,10 @@ def write_geotiff(
             **extra,
         ) as file:
             file.write(np.where(np.isnan(values), np.float32(NODATA), values), 1)
+            if "unit" in tags:
+                file.units = (str(tags["unit"]),)
+            if "title" in tags:
+                file.set_band_description(1, str(tags["title"]))
             file.update_tags(**{name: str(value) for name, value in tags.items()})
         part.replace(path)
     finally:

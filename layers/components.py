@@ -25,7 +25,7 @@ COMPONENTS = Layer(
     ),
     title_zh="部件",
     title_en="Components",
-    min_zoom=15,
+    min_zoom=16,
     gathered=True,
     tile_columns=("code", "class_code", "state"),
     filters={"class": ("prefix", "class_code"), "area": ("prefix", "cell_code")},

@@ -80,9 +80,10 @@ def test_the_geotiff_carries_its_numbers_system_and_words(door: Door) -> None:
         assert file.crs.to_epsg() == SRID
         assert np.allclose(file.read(1), whole.values)
         tags = file.tags()
+        assert (file.units, file.descriptions) == (("cases per km2 over the period",), ("density of cases",))
         assert file.bounds.left == whole.grid.west
     assert (tags["unit"], tags["bandwidth_m"], tags["kernel"]) == ("cases per km2 over the period", "40.0", "gaussian")
-    assert "'E'" in tags["filter"]
+    assert tags["filter"] == "class=E"
     assert tags["simulated"] == "True"
     assert tags["cases"] == str(whole.cases)
 

@@ -307,3 +307,19 @@ def test_large_answers_are_packed_and_small_ones_are_not(door: Door) -> None:
         assert "Content-Encoding" not in client.get("/session").headers
     with door.client(**{"Accept-Encoding": "identity"}) as client:
         assert "Content-Encoding" not in client.get("/city").headers
+
+
+@pytest.mark.parametrize("path", ["/cases", "/city", "/tiles/cells", "/", "/nothing"])
+def test_a_head_answers_as_a_get_without_its_body(door: Door, path: str) -> None:
+    with door.client() as client:
+        got, head = client.get(path), client.head(path)
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
+    assert head.headers.get("ETag") == got.headers.get("ETag")
+
+
+def test_one_late_case_does_not_move_the_end_of_the_busy_period(door: Door) -> None:
+    door.post("/cases", report(), "collector")
+    period = door.get("/city").json()["period"]
+    assert period["first_on"] <= period["busy_on"] <= period["last_on"]

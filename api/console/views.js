@@ -100,17 +100,20 @@ export function caseView(answer, extra) {
       whereFacts(answer.areas, answer.cell?.code || "", answer.lon, answer.lat),
       eventsOf(answer.events),
     ],
-    foot: [
-      button({
-        class: "second",
-        id: "show-on-map",
-        word: "show_on_map",
-        on: { click: () => goTo(answer.lon, answer.lat) },
-      }),
-      button({ class: "second", id: "who-here", word: "who_here", on: { click: () => askHere(answer) } }),
-    ],
+    foot: waysOn(answer),
   };
 }
+
+// From the facts of a thing back to the map, or on to whose place it stands in.
+const waysOn = (answer) => [
+  button({
+    class: "second",
+    id: "show-on-map",
+    word: "show_on_map",
+    on: { click: () => goTo(answer.lon, answer.lat) },
+  }),
+  button({ class: "second", id: "who-here", word: "who_here", on: { click: () => askHere(answer) } }),
+];
 
 const askHere = ({ lon, lat, class: found }) => jump({ kind: "place", lon, lat, class: found.code });
 
@@ -180,15 +183,7 @@ export function componentView(answer) {
       whereFacts(answer.areas, answer.cell_code || "", answer.lon, answer.lat),
       attributes.length > 0 && section("attributes", pairs(attributes)),
     ],
-    foot: [
-      button({
-        class: "second",
-        id: "show-on-map",
-        word: "show_on_map",
-        on: { click: () => goTo(answer.lon, answer.lat) },
-      }),
-      button({ class: "second", id: "who-here", word: "who_here", on: { click: () => askHere(answer) } }),
-    ],
+    foot: waysOn(answer),
   };
 }
 

@@ -37,10 +37,20 @@ select count(*) as cases, count(unit_id) as with_unit, count(border_m) as near_b
   count(*) filter (where due_at < last.at and disposed_at is null and closed_at is null and not s.is_end) as open_late,
   count(*) filter (where component_m > :far_m) as far_from_component,
   min(reported_at) as first_at, max(reported_at) as last_at
-from cases.case c join cases.stage s on s.code = c.stage, (select max(reported_at) as at from cases.case) last;
+from cases.case c join cases.stage s on s.code = c.stage,
+  (select max(reported_at) filter (where due_at is not null) as at from cases.case) last;  -- not of what came in since
 
 -- name: period_of_cases
 select min(reported_at) as first_at, max(reported_at) as last_at from cases.case;
+
+-- name: busy_until
+-- The last day of the last week that is not nearly empty (a tenth of the mean week): one late report does not move it.
+with days as (
+  select (reported_at at time zone :timezone)::date as day, count(*) as n from cases.case group by 1),
+weeks as (
+  select day, sum(n) over (order by day range between interval '6 days' preceding and current row) as n from days)
+select max(day) from weeks
+where n >= (select 0.1 * sum(n) / greatest((max(day) - min(day) + 1) / 7.0, 1) from days);
 
 -- name: counts_by_stage
 select s.code, s.name_zh, s.name_en, s.is_end, count(*) as cases from cases.case c join cases.stage s on s.code = c.stage
