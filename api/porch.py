@@ -110,8 +110,11 @@ class Porch:
             "ms": round(seconds * 1000, 2),
             "bytes": told["bytes"],
         }
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError):  # whoever read the log is gone: serving goes on
+            self.log = False
 
 
 def _replay(message: Any, receive: Any) -> Any:

@@ -98,6 +98,7 @@ def serve(running: Access, serving: Serving, listening: socket.socket, say: Say)
         "timeout_graceful_shutdown": GRACE_S,
     }
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a client that hangs up must not end the server
     with ExitStack() as stack:
         if running.server is not None:
             stack.enter_context(_kept_alive(running, serving.settings, say))

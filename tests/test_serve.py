@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -190,6 +191,26 @@ def test_the_database_goes_and_comes_back_while_serving(data: Path) -> None:
                     break
             assert seen <= {200, 503}
             assert client.get("/cases").status_code == 200, f"recovered after {stop.name}"
+
+
+def test_clients_that_hang_up_and_a_log_that_nobody_reads_do_not_end_it(data: Path) -> None:
+    with served(data) as (process, address):
+        host, _, port = address.removeprefix("http://").partition(":")
+        request = b"GET /fonts/DejaVu%20Sans/256-511.pbf HTTP/1.1\r\nHost: x\r\n\r\n"
+        for _ in range(8):  # answers under way, then a reset
+            with socket.socket() as rude:
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                rude.connect((host, int(port)))
+                rude.sendall(request * 6)
+                time.sleep(0.05)
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.1)
+            assert process.poll() is None
+        assert process.stdout is not None
+        process.stdout.close()
+        for _ in range(3):
+            assert httpx.get(f"{address}/cases").status_code == 200
+        process.stdout = None
 
 
 def test_a_city_that_is_not_loaded_is_not_served(data: Path) -> None:
