@@ -7,7 +7,7 @@ pictures and tiles are taken from it, so that one colour means one density where
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path as File
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from scipy.ndimage import map_coordinates
 from sqlalchemy import Connection
 
@@ -50,6 +50,14 @@ Bandwidth = Annotated[
     ),
 ]
 Width = Annotated[int, Query(ge=16, le=2048, description="width of the picture, pixels; its height follows from bbox")]
+
+
+async def _turn() -> AsyncIterator[None]:
+    yield
+
+
+#: At most six requests for heat are worked on at once; the others wait without a thread, which all else goes on using.
+Turn = Annotated[None, Depends(_turn, scope="function", max_concurrency=6)]
 Format = Annotated[Literal["png", "tif", "json"], Query(description="picture, GeoTIFF, or what the colours mean")]
 
 
@@ -163,6 +171,7 @@ def heat(
     request: Request,
     house: InHouse,
     who: Who,
+    turn: Turn,
     asked: Filters,
     format: Format = "png",
     bbox: BBox = None,
@@ -209,6 +218,7 @@ def heat_tile(
     request: Request,
     house: InHouse,
     who: Who,
+    turn: Turn,
     asked: Filters,
     z: Zoom,
     x: Column,

@@ -349,6 +349,13 @@ def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
             mend="free some space on the disk of the data folder, then run the command again; nothing is half done",
             mend_zh="请清理数据目录所在磁盘后重试,没有留下未完成的内容",
         )
+    if state in ("40001", "40P01", "55P03"):  # two at once, and this one gave way
+        return Unavailable(
+            "somebody else was at the same rows; this was given up",
+            "与其他操作冲突,本次操作已放弃",
+            mend="do it again; nothing is half done",
+            mend_zh="请重试,没有留下未完成的内容",
+        )
     if state == "57014":  # statement_timeout
         return Unavailable(
             "the database took longer than is allowed for one request",

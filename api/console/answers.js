@@ -71,22 +71,39 @@ async function showSelected() {
 
 function addressOf(selection) {
   if (selection.kind === "place")
-    return `/locate${query({ lon: selection.lon, lat: selection.lat, crs: 4326, class: selection.class })}`;
+    return `/locate${query({
+      lon: selection.lon,
+      lat: selection.lat,
+      crs: 4326,
+      class: selection.class,
+      condition: selection.class && selection.condition,
+      component: selection.component,
+    })}`;
   return selection.kind === "case" ? `/cases/${selection.code}` : `/components/${selection.code}`;
 }
 
 const close = () => change({ selection: null });
 
 function showProblem(problem) {
+  const beyond = state.selection?.kind === "place" && problem.type?.endsWith(":UnfitCoordinates");
   openPanel({
     kind: "problem",
     title: say("answer"),
-    body: problemCard(problem, problem.mayWorkLater && showSelected),
+    // a click beside the city is no mistake: it is answered, not alarmed about
+    body: beyond ? outsideNote(problem) : problemCard(problem, problem.mayWorkLater && showSelected),
     closed: close,
   });
   announce(problem.detail || problem.title);
   if (state.selection?.kind === "place") keepInView(state.selection.lon, state.selection.lat);
 }
+
+const outsideNote = (problem) =>
+  make(
+    "div",
+    { class: "note", role: "note" },
+    make("p", { class: "loud" }, say("outside_city", { city: nameOf(state.city) })),
+    make("p", { names: { zh: problem.mend_zh || "", en: problem.mend || "" } }),
+  );
 
 function show(selection, answer, extra) {
   shown = { selection, answer, extra };

@@ -59,6 +59,7 @@ export class Combobox {
     this.input.setAttribute("aria-expanded", String(this.isOpen));
     this.input.removeAttribute("aria-activedescendant");
     this.list.scrollTop = 0;
+    if (this.isOpen) this.list.scrollIntoView({ block: "nearest" }); // below the fold it would look as if nothing came
   }
 
   line(item, place) {

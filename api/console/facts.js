@@ -171,7 +171,7 @@ export function eventsOf(events) {
             "p",
             {},
             make("b", {}, sayAct(event.act)),
-            event.to_stage !== event.from_stage && make("span", {}, " → ", nameOf(namedStage(event.to_stage))),
+            event.to_stage !== event.from_stage && event.act !== "report" && make("span", {}, " → ", nameOf(namedStage(event.to_stage))),
           ),
           make("p", { class: "note" }, [instant(event.at), readable(event.actor)].filter(Boolean).join(" · ")),
           event.note && make("p", {}, readable(event.note)),

@@ -111,9 +111,12 @@ export function clearFilters() {
   change({ filters: noFilters() });
 }
 
-// The day so many days before the last day of the data, that day counted.
+// The day to count back from: the end of the last week that is not nearly empty, so that one late report moves nothing.
+const busyOn = () => state.city.period?.busy_on || state.city.period?.last_on;
+
+// The day so many days before that day, both counted.
 function daysBefore(days) {
-  const last = new Date(`${state.city.period.last_on}T00:00:00Z`);
+  const last = new Date(`${busyOn()}T00:00:00Z`);
   last.setUTCDate(last.getUTCDate() - days + 1);
   return last.toISOString().slice(0, 10);
 }
@@ -124,7 +127,7 @@ function choosePeriod(value) {
   if (value === "all" || !period) set({ from: "", to: "" });
   else if (value === "own")
     set({ from: state.filters.from || period.first_on, to: state.filters.to || period.last_on });
-  else set({ from: daysBefore(Number(value)), to: period.last_on });
+  else set({ from: daysBefore(Number(value)), to: busyOn() });
   draw();
 }
 
@@ -148,7 +151,7 @@ function periodNow() {
   const quick =
     !ownDays &&
     state.city.period &&
-    QUICK_DAYS.find((days) => to === state.city.period.last_on && from === daysBefore(days));
+    QUICK_DAYS.find((days) => to === busyOn() && from === daysBefore(days));
   return quick ? String(quick) : "own";
 }
 

@@ -7,31 +7,51 @@ import { instant, nameOf, say } from "./language.js";
 import { mark, theMap } from "./map.js";
 import { button, make, problemCard } from "./markup.js";
 import { announce, openPanel, waitInPanel } from "./panel.js";
-import { caseFilters, change } from "./state.js";
+import { caseFilters, change, listen } from "./state.js";
 
 const PAGE = 50;
 let listed = null; // {items, next, asked}: asked without the place to go on from
 let open = false;
+let waiting = 0;
 
 export function startListing() {
   document.addEventListener("language", () => {
     if (open) draw(true);
   });
+  listen((changed) => {
+    if (changed.has("filters")) renewSoon();
+  });
+  theMap()?.on("moveend", renewSoon);
 }
 
 export const leaveListing = () => {
   open = false;
 };
 
-export async function listInView() {
+function emptyList() {
   const bounds = theMap()?.getBounds();
   const bbox = bounds
     ? [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((side) => side.toFixed(6)).join()
     : "";
+  return { items: [], next: null, asked: { ...caseFilters(), bbox, limit: PAGE } };
+}
+
+// The list says what is in view: it follows the map and the filters, when they have come to rest.
+function renewSoon() {
+  clearTimeout(waiting);
+  if (!open) return;
+  waiting = setTimeout(() => {
+    if (!open) return;
+    listed = emptyList();
+    readOn();
+  }, 400);
+}
+
+export async function listInView() {
   change({ selection: null });
   forgetShown();
   mark({});
-  listed = { items: [], next: null, asked: { ...caseFilters(), bbox, limit: PAGE } };
+  listed = emptyList();
   open = true;
   waitInPanel(say("cases_in_view"), "asking");
   await readOn();
@@ -73,7 +93,11 @@ function draw(again) {
     again,
     closed: leaveListing,
     title: say("cases_in_view"),
-    under: [make("p", { class: "under", word: "newest_first" })],
+    under: [
+      make("p", { class: "under", word: "newest_first" }),
+      items.length > 0 &&
+        make("p", { class: "under" }, say(next === null ? "list_count" : "list_count_more", { count: items.length })),
+    ],
     body: items.length
       ? [
           make("ul", { class: "lines", id: "case-list" }, items.map(line)),

@@ -53,7 +53,7 @@ function choosePlace(lon, lat) {
   if (onlyPlaces) onlyPlaces(lon, lat);
   else
     change({
-      selection: { kind: "place", lon: round(lon), lat: round(lat), class: chosenClass() },
+      selection: { kind: "place", lon: round(lon), lat: round(lat), class: chosenClass(), condition: "", component: "" },
       origin: "map",
       others: [],
     });

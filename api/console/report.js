@@ -4,7 +4,7 @@ import { Latest, ask, query } from "./api.js";
 import { classOf } from "./catalogue.js";
 import { classPicker } from "./classpicker.js";
 import { placeInWords } from "./facts.js";
-import { bothNames, dayInCity, metres, nameOf, say } from "./language.js";
+import { bothNames, dayInCity, language, metres, nameOf, readable, say } from "./language.js";
 import { mark } from "./map.js";
 import { at, button, make, problemCard } from "./markup.js";
 import { announce, openPanel } from "./panel.js";
@@ -16,6 +16,7 @@ import { forgetShown, showReported } from "./answers.js";
 
 const latest = new Latest();
 let place = null; // {lon, lat}: where the report is about
+let given = { condition: "", component: "" }; // what the place was asked about: chosen from the start
 let proposed = null; // the answer of /locate for it, to be said anew in another language
 let picker = null;
 let sent = { content: "", key: "" }; // one key for one content, however often it is sent
@@ -25,10 +26,11 @@ export function startReport() {
 }
 
 // The form for a place; a log-in first where nobody is logged in.
-export async function openReport({ lon, lat, class: code }) {
+export async function openReport({ lon, lat, class: code, condition, component }) {
   if (!(await loggedIn("login_to_report"))) return;
   forgetShown();
   place = { lon, lat };
+  given = { condition: condition || "", component: component || "" };
   proposed = null;
   sent = { content: "", key: "" };
   const { channels } = state.account;
@@ -51,6 +53,7 @@ export async function openReport({ lon, lat, class: code }) {
       : [],
   });
   if (!mayReport) return;
+  drawConditions();
   takePlacesOnly((toLon, toLat) => {
     place = { lon: toLon, lat: toLat };
     follow();
@@ -81,6 +84,7 @@ function form(code, channels) {
     value: code,
     required: true,
     changed: () => {
+      given = { condition: "", component: "" };
       drawConditions();
       follow();
     },
@@ -103,7 +107,7 @@ function form(code, channels) {
       make("p", { id: "report-class-problem", class: "field-problem", word: "report_class_missing", hidden: true }),
     ),
     make("div", { id: "report-proposed", class: "proposed" }),
-    field("condition", make("select", { id: "report-condition" })),
+    field("condition", make("select", { id: "report-condition", on: { change: () => follow() } })),
     make(
       "div",
       { id: "report-component-field", hidden: true },
@@ -141,7 +145,6 @@ function form(code, channels) {
       ),
     make("div", { id: "report-problem" }),
   );
-  queueMicrotask(drawConditions);
   return made;
 }
 
@@ -150,7 +153,13 @@ function drawConditions() {
   at("report-class-problem").hidden = true;
   at("report-condition").replaceChildren(
     make("option", { value: "", word: "condition_unknown" }),
-    ...conditions.map((one) => make("option", { value: one.no, names: bothNames(one, "condition") })),
+    ...conditions.map((one) =>
+      make("option", {
+        value: one.no,
+        selected: String(one.no) === given.condition,
+        names: bothNames(one, "condition"),
+      }),
+    ),
   );
   at("report-condition").closest("label").hidden = !conditions.length;
 }
@@ -158,15 +167,21 @@ function drawConditions() {
 // Ask whose it would be at this place and with this class, and which components it could be about.
 async function follow() {
   mark({ lon: place.lon, lat: place.lat, dot: MARK });
-  const component = at("report-component").value;
+  const component = given.component || at("report-component").value;
+  const condition = picker.code && at("report-condition").value;
   try {
     const answer = await latest.ask(
-      `/locate${query({ lon: place.lon, lat: place.lat, crs: 4326, class: picker.code, component })}`,
+      `/locate${query({ lon: place.lon, lat: place.lat, crs: 4326, class: picker.code, condition, component })}`,
     );
     if (answer === undefined || !at("report-form")) return;
     proposed = answer;
     mark({ cell: answer.cell.code, lon: place.lon, lat: place.lat, dot: MARK });
-    drawComponents(answer.nearest_components, component);
+    const chosen = drawComponents(answer.nearest_components, component);
+    given.component = "";
+    if (chosen !== component) {
+      follow(); // one that stands at the place was taken: it may decide
+      return;
+    }
     sayProposed();
   } catch (problem) {
     if (!at("report-form")) return;
@@ -175,16 +190,26 @@ async function follow() {
   }
 }
 
+const AT_THE_PLACE_M = 2;
+
+// The components that the report could be about; returns the one that is chosen. The first time, that is the one that
+// stands at the place, if one does: a report of a lid names the lid.
 function drawComponents(found, chosen) {
   const ofClass = picker.code.startsWith("C") ? found.filter((one) => one.class_code === picker.code) : [];
-  const kept = ofClass.some((one) => one.code === chosen) ? chosen : "";
+  const first = at("report-component-field").hidden && ofClass[0]?.distance_m <= AT_THE_PLACE_M ? ofClass[0].code : "";
+  const kept = ofClass.some((one) => one.code === chosen) ? chosen : first;
   at("report-component-field").hidden = !ofClass.length;
   at("report-component").replaceChildren(
     make("option", { value: "", word: "component_unknown" }),
     ...ofClass.map((one) =>
-      make("option", { value: one.code, selected: one.code === kept }, `${one.code} · ${metres(one.distance_m)}`),
+      make(
+        "option",
+        { value: one.code, selected: one.code === kept },
+        `${nameOf(one, "class")} ${one.code} · ${metres(one.distance_m)}`,
+      ),
     ),
   );
+  return kept;
 }
 
 function sayProposed() {
@@ -200,6 +225,7 @@ function sayProposed() {
     ),
     picker.code &&
       make("p", {}, `${say("responsible")}: `, make("b", {}, proposed.unit ? nameOf(proposed.unit) : say("nobody"))),
+    picker.code && make("p", { class: "note" }, readable(proposed.reason[language()] || proposed.reason.en)),
   );
 }
 
@@ -269,12 +295,12 @@ async function send(event) {
 function takeIn(answer) {
   const { city, layers } = state;
   const reported = dayInCity(answer.reported_at);
-  const { first_on: first, last_on: last } = city.period || { first_on: reported, last_on: reported };
+  const { first_on: first, last_on: last, ...rest } = city.period || { first_on: reported, last_on: reported };
   change({
     city: {
       ...city,
       versions: answer.versions,
-      period: { first_on: first, last_on: reported > last ? reported : last },
+      period: { ...rest, first_on: first, last_on: reported > last ? reported : last },
     },
     layers: layers.includes("cases") ? layers : [...layers, "cases"],
   });

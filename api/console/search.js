@@ -67,7 +67,7 @@ function found({ kind, code, lon, lat, bounds }) {
   if (kind === "case" || kind === "component") {
     change({ selection: { kind, code: String(code) }, origin: "search", others: [] });
   } else if (kind === "cell") {
-    change({ selection: { kind: "place", lon, lat, class: "" }, origin: "search", others: [] });
+    change({ selection: { kind: "place", lon, lat, class: "", condition: "", component: "" }, origin: "search", others: [] });
   } else {
     change({ selection: kind === "area" ? { kind: "area", code: String(code) } : null, origin: "search", others: [] });
     if (bounds) showBounds(bounds);

@@ -13,7 +13,7 @@ export const state = {
   layers: FIRST_LAYERS,
   filters: noFilters(),
   bandwidth: FIRST_BANDWIDTH,
-  selection: null, // {kind: "place", lon, lat, class} | {kind: "case" | "component" | "area", code}
+  selection: null, // {kind: "place", lon, lat, class, condition, component} | {kind: "case" | "component" | "area", code}
   origin: "link", // what led to the selection: map, search, list, report or link
   others: [], // what else lay under the pointer: [{kind, code, class, stage}]
   language: null,
@@ -76,10 +76,9 @@ function addressOf() {
   put("to", filters.to);
   if (bandwidth !== FIRST_BANDWIDTH) put("bandwidth", String(bandwidth));
   if (selection?.kind === "place") {
-    put(
-      "place",
-      `${selection.lon.toFixed(6)},${selection.lat.toFixed(6)}${selection.class ? `,${selection.class}` : ""}`,
-    );
+    const { lon, lat, class: code, condition, component } = selection;
+    const about = [code, condition, component].map((part) => (part ? `,${part}` : ","));
+    put("place", `${lon.toFixed(6)},${lat.toFixed(6)}${about.join("")}`.replace(/,+$/, ""));
   } else if (selection) {
     put(selection.kind, selection.code);
   }
@@ -123,9 +122,16 @@ export function readAddress(hash, language) {
 }
 
 function selectionOf(text) {
-  const [lon, lat, code] = text("place").split(",");
+  const [lon, lat, code, condition, component] = text("place").split(",");
   if (lat && between(Number(lon), -180, 180) && between(Number(lat), -90, 90)) {
-    return { kind: "place", lon: Number(lon), lat: Number(lat), class: /^[CE]\d{4}$/.test(code || "") ? code : "" };
+    return {
+      kind: "place",
+      lon: Number(lon),
+      lat: Number(lat),
+      class: /^[CE]\d{4}$/.test(code || "") ? code : "",
+      condition: /^\d{1,4}$/.test(condition || "") ? condition : "",
+      component: /^\d{16,17}$/.test(component || "") ? component : "",
+    };
   }
   for (const kind of ["case", "component", "area"]) {
     if (/^\d{4,20}$/.test(text(kind))) return { kind, code: text(kind) };

@@ -18,7 +18,7 @@ import {
   whereFacts,
 } from "./facts.js";
 import { clearFilters } from "./filters.js";
-import { day, instant, metres, nameOf, number, readable, say } from "./language.js";
+import { bothNames, day, instant, metres, nameOf, number, readable, say } from "./language.js";
 import { goTo } from "./map.js";
 import { button, icon, make } from "./markup.js";
 import { change, filtersInForce, state } from "./state.js";
@@ -28,11 +28,17 @@ export function placeView(answer, _extra, selection, openReport) {
   const picker = classPicker({
     id: "place-class",
     value: selection.class,
-    changed: (code) => change({ selection: { ...state.selection, class: code }, origin: "map" }),
+    changed: (code) =>
+      change({ selection: { ...state.selection, class: code, condition: "", component: "" }, origin: "map" }),
   });
+  const conditions = classOf(selection.class)?.conditions || [];
   return {
     title: say("place"),
-    under: [make("p", { class: "under" }, placeInWords(areas))],
+    under: [
+      make("p", { class: "under" }, placeInWords(areas)),
+      selection.component &&
+        make("p", { class: "under" }, `${say("for_component")} `, make("span", { class: "code" }, selection.component)),
+    ],
     body: [
       unitCard(answer),
       border?.on_border && borderFacts(border, answer.unit),
@@ -43,6 +49,7 @@ export function placeView(answer, _extra, selection, openReport) {
         picker.field,
         !selection.class && make("p", { class: "note", word: "without_class" }),
       ),
+      conditions.length > 0 && conditionField(conditions, selection.condition),
       cell.placed === "nearest" && warning(make("p", {}, say("placed_nearest", { metres: metres(cell.distance_m) }))),
       whereFacts(areas, cell.code, place.lon, place.lat),
       border && !border.on_border && borderFacts(border, answer.unit),
@@ -53,10 +60,35 @@ export function placeView(answer, _extra, selection, openReport) {
         id: "report-here",
         class: "main",
         word: "report_here",
-        on: { click: () => openReport({ lon: place.lon, lat: place.lat, class: selection.class }) },
+        on: { click: () => openReport({ ...selection, lon: place.lon, lat: place.lat }) },
       }),
     ],
   };
+}
+
+// Rules may name another unit for each filing condition of a class.
+function conditionField(conditions, chosen) {
+  const choice = make(
+    "select",
+    {
+      id: "place-condition",
+      on: { change: () => change({ selection: { ...state.selection, condition: choice.value }, origin: "map" }) },
+    },
+    make("option", { value: "", word: "condition_unknown" }),
+    conditions.map((one) =>
+      make(
+        "option",
+        { value: one.no, selected: String(one.no) === chosen, names: bothNames(one, "condition") },
+      ),
+    ),
+  );
+  return make(
+    "label",
+    { class: "field" },
+    make("span", { word: "condition" }),
+    choice,
+    !chosen && make("p", { class: "note", word: "condition_may_decide" }),
+  );
 }
 
 export function caseView(answer, extra) {
@@ -115,7 +147,16 @@ const waysOn = (answer) => [
   button({ class: "second", id: "who-here", word: "who_here", on: { click: () => askHere(answer) } }),
 ];
 
-const askHere = ({ lon, lat, class: found }) => jump({ kind: "place", lon, lat, class: found.code });
+// Whose it is, asked about the very thing that is shown: with its component and condition the answer is the exact one.
+const askHere = ({ lon, lat, class: found, condition, component_code: named, code }) =>
+  jump({
+    kind: "place",
+    lon,
+    lat,
+    class: found.code,
+    condition: condition ? String(condition.no) : "",
+    component: named || (/^\d{16,17}$/.test(code || "") ? code : ""),
+  });
 
 function doneCard(no, created) {
   return make(

@@ -136,6 +136,45 @@ def test_a_class_makes_the_answer_exact(visit: Visit) -> None:
     assert "E0102" in visit.page.evaluate("location.hash")
 
 
+def test_the_thing_that_is_asked_about_decides_as_its_facts_say(visit: Visit) -> None:
+    visit.open("/#component=6109990137000001")
+    assert "LAMPS" in visit.panel, "the component's maintainer"
+    visit.page.click("#who-here")
+    visit.settle()
+    assert visit.page.get_attribute("#panel .unit .name", "data-unit") == "LAMPS"
+    assert "6109990137000001" in visit.panel
+    visit.page.click("#report-here")
+    log_in(visit, "collector")
+    visit.page.wait_for_selector("#report-component option[value='6109990137000001']", state="attached")
+    assert visit.page.input_value("#report-component") == "6109990137000001"
+    assert "LAMPS" in visit.page.inner_text("#report-proposed")
+
+
+def test_what_the_form_proposes_is_what_the_case_gets(visit: Visit) -> None:
+    visit.open()
+    visit.go_to(60, 60)
+    visit.click_on(60, 60)
+    visit.page.click("#report-here")
+    log_in(visit, "collector")
+    visit.page.fill("#report-class", "E0102")
+    visit.page.keyboard.press("Enter")
+    for condition, unit in (("", "WEST"), ("2", "WATER")):
+        visit.page.select_option("#report-condition", condition)
+        expect(visit.page.locator("#report-proposed")).to_contain_text(unit)
+    visit.page.click("#send-report")
+    visit.page.wait_for_selector("#panel .done")
+    assert visit.page.get_attribute("#panel .unit .name", "data-unit") == "WATER"
+
+
+def test_a_condition_can_decide_and_is_asked_for(visit: Visit) -> None:
+    where = degrees(60, 60)
+    visit.open(f"/#place={where['lon']:.6f},{where['lat']:.6f},E0102")
+    assert visit.page.get_attribute("#panel .unit .name", "data-unit") == "WEST"
+    visit.page.select_option("#place-condition", "2")
+    visit.until_address_has("E0102,2")
+    assert visit.page.get_attribute("#panel .unit .name", "data-unit") == "WATER"
+
+
 def test_filters_change_what_is_drawn_and_stand_in_the_address(visit: Visit) -> None:
     visit.open("/#stage=all")
     visit.go_to(200, 200, 17)
