@@ -69,7 +69,7 @@ def kept(
         "Cache-Control": f"{'private, ' if private else ''}{cache}",
         "Vary": "Accept-Encoding, Cookie, Authorization",
     }
-    if _has(request, tag):
+    if status == 200 and request.method == "GET" and _has(request, tag):
         return Response(status_code=304, headers=headers)
     if not body:
         return Response(status_code=204, headers=headers)

@@ -71,10 +71,11 @@ class House:
             self._cookies = Cookies.read(conn)
         return self._cookies
 
-    def versions(self, conn: Connection, *, at_least: int | None = None) -> dict[str, int]:
-        """The version of each layer. One that is VERSION_S old may be answered unless ``at_least`` is newer than it."""
+    def versions(self, conn: Connection, *, at_least: int | None = None, of: str = "") -> dict[str, int]:
+        """The version of each layer. One that is VERSION_S old may be answered unless the asker has another
+        (``at_least``) for the layer ``of``."""
         read_at, known = self._versions
-        newer = at_least is not None and at_least not in known.values()
+        newer = at_least is not None and at_least != known.get(of)
         if newer or time.monotonic() - read_at > VERSION_S:
             now = time.monotonic()
             known = {row.layer: row.version for row in conn.execute(query("gis", "versions"))}

@@ -36,6 +36,7 @@ MOST_PIXELS = 2_000_000  #: of a surface: 16 MB, a tenth of a second
 PER_BANDWIDTH = 8  #: pixels along the bandwidth, where there is room
 SURFACES = 6  #: kept in a process
 TILE_PX = 256
+STRIP_PX = 128  #: rows of a large picture that are drawn at once
 KNOTS = 17  #: positions per side that are brought to the city's system exactly; between them linearly (< 0.1 m)
 KERNEL = "gaussian"
 
@@ -84,13 +85,15 @@ def surface_of(
     at_least: int | None,
 ) -> Surface:
     """The surface of a question, computed once per version. Invalid when the bandwidth is too small for the city."""
-    version = house.versions(conn, at_least=at_least)["cases"]
+    version = house.versions(conn, at_least=at_least, of="cases")["cases"]
     key: Hashable = (asked, seen, bandwidth_m, version)
-    if key in house.surfaces:
-        return _used(house, key)
+    found: Surface | None = house.surfaces.get(key)
+    if found is not None:
+        return found
     with house.lock:  # whoever asks the same meanwhile waits for this one
-        if key in house.surfaces:
-            return _used(house, key)
+        again: Surface | None = house.surfaces.get(key)
+        if again is not None:
+            return again
         given = asked.given(house.zone, seen)
         x, y = case_points(conn, house.city.srid, given)
         row = conn.execute(query("grids", "extent_of_city")).one()
@@ -103,11 +106,6 @@ def surface_of(
         while len(house.surfaces) > SURFACES:
             house.surfaces.pop(next(iter(house.surfaces)), None)
         return made
-
-
-def _used(house: House, key: Hashable) -> Surface:
-    found: Surface = house.surfaces[key]
-    return found
 
 
 def _grid(bounds: Bounds, bandwidth_m: float, srid: int) -> RasterGrid:
@@ -149,6 +147,17 @@ def picture(surface: Surface, web_box: Bounds, width: int, height: int) -> npt.N
     row = _between((grid.north - y) / grid.pixel_m - 0.5, down, across)
     values = map_coordinates(surface.values, [row, column], order=1, mode="constant", cval=0.0)
     return colour(values, surface.top)
+
+
+def drawn(surface: Surface, web_box: Bounds, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """``picture``, a strip at a time: a large one at once takes over 100 bytes for each pixel."""
+    west, south, east, north = web_box
+    pixels = np.empty((height, width, 4), np.uint8)
+    for first in range(0, height, STRIP_PX):
+        last = min(first + STRIP_PX, height)
+        top, bottom = (north - (north - south) * row / height for row in (first, last))
+        pixels[first:last] = picture(surface, (west, bottom, east, top), width, last - first)
+    return pixels
 
 
 def _between(knots: npt.NDArray[np.float64], down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]) -> Any:
@@ -206,7 +215,7 @@ def heat(
                 mend_zh="请放宽范围或减小宽度",
                 field="bbox",
             )
-        body, media = png(picture(surface, web, width, height), level=6), "image/png"
+        body, media = png(drawn(surface, web, width, height), level=6), "image/png"
     answer = kept(request, body, media, f'"{digest(asked_for.encode())}"', cache=ASK_AGAIN, private=private)
     if format == "tif":
         answer.headers["Content-Disposition"] = f'attachment; filename="{house.city.id}-heat.tif"'

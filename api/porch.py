@@ -111,7 +111,7 @@ class Porch:
             "bytes": told["bytes"],
         }
         try:
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(line) + "\n")  # ASCII: no sign of a path moves the reader's cursor
             sys.stdout.flush()
         except (OSError, ValueError):  # whoever read the log is gone: serving goes on
             self.log = False

@@ -39,6 +39,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CONNECTIONS = 48  #: of the database, shared among the workers (a private server takes 80)
 REQUEST_S = 15.0  #: no statement runs longer
 HEAD_S = 15.0  #: within this a request's head must have come
+MOST_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30
 GRACE_S = 10  #: for requests under way when the server ends
 PLAN = "WANMI_SERVING"  #: environment variable by which workers learn what to serve
@@ -212,11 +213,20 @@ class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, but a client that does not finish its request's head in time is hung up on."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0  #: of a head that is not complete yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected: its head is awaited."""
         super().connection_made(transport)
         self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: the parser itself takes a head of any size."""
+        waiting = self._head_timer is not None
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if waiting and self._head_timer is not None else 0
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._hang_up()
 
     def on_message_begin(self) -> None:
         """The first byte of a request came."""

@@ -34,12 +34,13 @@ async def enter(request: Request, house: InHouse, login: Login) -> Response:
 
     A wrong try makes the next one with that name wait; the answer does not say what was wrong.
     """
-    wait_s = await run_in_threadpool(_turn, house, login.name)
+    client = request.client.host if request.client is not None else ""
+    wait_s = await run_in_threadpool(_turn, house, login.name, client)
     await anyio.sleep(min(wait_s, PATIENCE_S))
     found = None
     if wait_s < PATIENCE_S:
         async with _hashing:
-            found = await run_in_threadpool(_enter, house, login)
+            found = await run_in_threadpool(_enter, house, login, client)
     if found is None:
         raise NotAuthenticated(
             "name and password do not belong together",
@@ -55,14 +56,14 @@ async def enter(request: Request, house: InHouse, login: Login) -> Response:
     return answer
 
 
-def _turn(house: House, name: str) -> float:
+def _turn(house: House, name: str, client: str) -> float:
     with house.begin_writing() as conn:
-        return login_turn(conn, name)
+        return login_turn(conn, name, client)
 
 
-def _enter(house: House, login: Login) -> tuple[Actor, str, str] | None:
+def _enter(house: House, login: Login, client: str) -> tuple[Actor, str, str] | None:
     with house.begin_writing() as conn:
-        found = log_in(conn, login.name, login.password)
+        found = log_in(conn, login.name, login.password, client)
         if found is None:
             return None
         cookies = house.cookies(conn)

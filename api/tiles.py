@@ -112,10 +112,10 @@ def tile(
     tile_bounds(z, x, y)
     with house.begin_reading() as conn:
         seen = who.reader(conn)
-        version = house.versions(conn, at_least=v)[layer]
+        version = house.versions(conn, at_least=v, of=layer)[layer]
         narrowed = asked if shown.filters else None
         units = seen if "units" in shown.filters else None
-        key = (layer, z, x, y, narrowed, units, version)
+        key = digest(repr((layer, z, x, y, narrowed, units, version)).encode())
         body = house.tiles.get(key)
         if body is None:
             given = {} if narrowed is None else narrowed.given(house.zone, units)
@@ -123,5 +123,5 @@ def tile(
             body = house.tiles.put(key, gzip.compress(drawn, 5, mtime=0) if drawn else b"")
     private = house.reading == "accounts" or units is not None
     cache = KEEP_A_DAY if v == version else ASK_AGAIN
-    tag = f'"{digest(repr(key).encode())}"'
+    tag = f'"{key}"'
     return kept(request, body, MVT, tag, cache=cache, private=private, zipped=True)

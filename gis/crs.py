@@ -103,7 +103,10 @@ def in_metres(frame: GeoDataFrame) -> GeoDataFrame:
 @lru_cache(maxsize=512)
 def transformer(from_srid: int, to_srid: int) -> Transformer:
     """The cached PROJ transformation between two EPSG systems, x = east. Safe to share between threads."""
-    return Transformer.from_crs(crs_of(from_srid), crs_of(to_srid), always_xy=True)
+    try:
+        return Transformer.from_crs(crs_of(from_srid), crs_of(to_srid), always_xy=True)
+    except ProjError as error:  # 23 systems of the register are made by a method that PROJ does not have
+        raise _unfit_system(from_srid, f"cannot be brought to EPSG:{to_srid}", f"无法转换到 EPSG:{to_srid}") from error
 
 
 @lru_cache(maxsize=512)

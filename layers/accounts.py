@@ -258,13 +258,16 @@ def _actor(row: Any) -> Actor | None:
 # ── sessions ────────────────────────────────────────
 
 
-def login_turn(conn: Connection, name: str) -> float:
-    """Seconds that this try with a name must wait before its password is looked at; tries with one name queue up."""
-    row = {"name_sha256": _sha256(name), "most_s": MOST_WAIT_S}
+def login_turn(conn: Connection, name: str, client: str = "") -> float:
+    """Seconds that this try must wait before its password is looked at; tries with one name from one client queue up.
+
+    By client, so that somebody who keeps trying a name elsewhere does not keep its owner out.
+    """
+    row = {"name_sha256": _sha256(f"{name}\0{client}"), "most_s": MOST_WAIT_S}
     return max(0.0, float(conn.execute(query("layers", "login_turn"), row).scalar_one()))
 
 
-def log_in(conn: Connection, name: str, password: str) -> tuple[Actor, str] | None:
+def log_in(conn: Connection, name: str, password: str, client: str = "") -> tuple[Actor, str] | None:
     """The actor and the token of a new session; None when name and password do not belong together.
 
     Takes equally long for a name that nobody has.
@@ -278,7 +281,7 @@ def log_in(conn: Connection, name: str, password: str) -> tuple[Actor, str] | No
         proved = False
     if not proved or row is None:
         return None
-    conn.execute(query("layers", "login_succeeded"), {"name_sha256": _sha256(name)})
+    conn.execute(query("layers", "login_succeeded"), {"name_sha256": _sha256(f"{name}\0{client}")})
     conn.execute(query("layers", "sweep_tokens"))
     token = _issue(conn, row.id, "session", SESSION_S)
     found = actor_of_session(conn, token)

@@ -114,6 +114,15 @@ def test_each_failure_makes_the_next_try_wait_longer_known_name_or_not(conn: Con
     assert login_turn(conn, "zhang") < 0.05, "a success wipes the slate"
 
 
+def test_somebody_elsewhere_who_keeps_trying_does_not_keep_the_owner_out(conn: Connection) -> None:
+    add_account(conn, "zhang", roles=["dispatcher"], password=PASSWORD)
+    for _ in range(10):
+        login_turn(conn, "zhang", "192.0.2.1")
+    assert login_turn(conn, "zhang", "192.0.2.2") < 0.05
+    assert log_in(conn, "zhang", PASSWORD, "192.0.2.2") is not None
+    assert login_turn(conn, "zhang", "192.0.2.1") > 1, "his success does not free the other"
+
+
 def test_tries_that_come_at_once_queue_up(conn: Connection) -> None:
     waits = [login_turn(conn, "zhang") for _ in range(6)]
     assert all(later > earlier for earlier, later in pairwise(waits))

@@ -12,7 +12,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from api.deps import Filter
-from api.heat import picture, surface_of
+from api.heat import drawn, picture, surface_of
 from gis.crs import transform
 from gis.raster import colour, kernel_density
 from gis.tiles import WEB, tile_bounds
@@ -70,6 +70,13 @@ def test_neighbouring_tiles_and_the_picture_use_one_scale(door: Door) -> None:
     both = picture(whole, (west, south, east, north), 512, 256)
     left, right = picture(whole, tile_bounds(z, x, y), 256, 256), picture(whole, tile_bounds(z, x + 1, y), 256, 256)
     assert np.abs(np.hstack([left, right]).astype(int) - both).max() <= 2
+
+
+def test_a_large_picture_drawn_in_strips_is_the_same_picture(door: Door) -> None:
+    whole = surface(door)
+    box = tile_bounds(14, *tile_of(**degrees(200, 200), z=14))
+    at_once, strips = picture(whole, box, 300, 500), drawn(whole, box, 300, 500)
+    assert np.abs(at_once.astype(int) - strips).max() <= 2
 
 
 def test_the_geotiff_carries_its_numbers_system_and_words(door: Door) -> None:

@@ -48,6 +48,7 @@ def refused(answer: Any, status: int, kind: str | None = None) -> dict[str, Any]
         ("/locate", {"lon": 109.5, "lat": 33.5}, 422, "UnfitCoordinates", "outside the grid"),
         ("/locate", {**HERE, "crs": 1}, 422, "UnfitCoordinates", "not a coordinate system"),
         ("/locate", {**HERE, "crs": "x"}, 422, "Invalid", "crs"),
+        ("/locate", {**HERE, "crs": 2218}, 422, "UnfitCoordinates", "EPSG:2218"),
         ("/locate", {**HERE, "class": "E0109"}, 422, "Invalid", "no class"),
         ("/locate", {**HERE, "class": "E0102", "condition": 7}, 422, "Invalid", "no filing condition"),
         ("/locate", {**HERE, "condition": 1}, 422, "Invalid", "belongs to a class"),
@@ -166,6 +167,26 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(door: Door) -> No
     with socket.create_connection(door.address.removeprefix("http://").split(":")) as raw:  # type: ignore[arg-type]
         raw.sendall(b"POST /cases HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
         assert b"413" in raw.recv(4096).split(b"\r\n")[0], "answered at the head, though 100 MB were announced"
+
+
+def test_a_head_of_any_size_is_not_listened_to(door: Door) -> None:
+    host, _, port = door.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"GET /city HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                raw.sendall(b"a" * 65_536)
+                sent += 65_536
+        except OSError:
+            pass
+        assert sent < 20_000_000, "hung up on"
+    assert door.get("/cases", limit=1).status_code == 200
+
+
+def test_a_write_is_never_answered_as_not_modified(door: Door) -> None:
+    answer = door.post("/cases", report(), "collector", **{"If-None-Match": "*"})
+    assert answer.status_code == 201
 
 
 def test_a_body_that_does_not_come_is_not_waited_for_for_ever(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

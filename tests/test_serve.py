@@ -88,7 +88,7 @@ def served(data: Path, *words: str, **environment: str) -> Iterator[tuple[subpro
         if process.poll() is None:
             process.terminate()
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -135,7 +135,7 @@ def test_it_ends_cleanly_and_logs_a_line_of_json_per_request(data: Path) -> None
         assert httpx.get(f"{address}/locate", params={**degrees(50, 150), "class": "E0102"}).status_code == 200
         assert httpx.get(f"{address}/nothing").status_code == 404
         process.terminate()
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["path"] for line in lines if line["path"] != "/health"] == ["/locate", "/nothing"]
@@ -148,7 +148,7 @@ def test_it_ends_cleanly_and_logs_a_line_of_json_per_request(data: Path) -> None
 def test_ctrl_c_ends_it_too(data: Path) -> None:
     with served(data) as (process, _):
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 0
 
 
@@ -158,9 +158,13 @@ def test_several_workers_share_one_port_and_end_together(data: Path) -> None:
         for _ in range(20):
             assert httpx.get(f"{address}/cases").status_code == 200
         process.terminate()
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert sum('"/cases"' in line for line in out.splitlines()) == 20
+    for _ in range(100):  # Python's own helper of several processes ends a moment after them
+        if not any(alive(pid) for pid in children):
+            break
+        time.sleep(0.1)
     assert not [pid for pid in children if alive(pid)]
 
 
@@ -178,7 +182,7 @@ def test_the_database_goes_and_comes_back_while_serving(data: Path) -> None:
         for stop in (signal.SIGINT, signal.SIGKILL):
             postmaster = json.loads((data / "server.json").read_text())["pid"]
             os.kill(postmaster, stop)
-            seen, deadline = set(), time.monotonic() + 60
+            seen, deadline = set(), time.monotonic() + 120
             while time.monotonic() < deadline:
                 answer = client.get("/cases")
                 seen.add(answer.status_code)
@@ -235,7 +239,7 @@ def test_five_hundred_connections_at_once_are_all_answered(door: Door) -> None:
     async def one() -> bytes:
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(line.encode())
-        answer = await asyncio.wait_for(reader.read(), 60)
+        answer = await asyncio.wait_for(reader.read(), 150)
         writer.close()
         return answer.split(b"\r\n", 1)[0]
 

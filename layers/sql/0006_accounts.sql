@@ -48,8 +48,8 @@ create table layers.failed_login (
   failures integer not null,
   next_at timestamptz not null
 );
-comment on table layers.failed_login is 'Failed log-ins by the name that was typed, known or not: each makes the next one wait longer';
-comment on column layers.failed_login.name_sha256 is 'SHA-256 of the name that was typed';
+comment on table layers.failed_login is 'Failed log-ins by the name that was typed, known or not, and the client: each makes the next one wait longer';
+comment on column layers.failed_login.name_sha256 is 'SHA-256 of the name that was typed and the client''s address';
 comment on column layers.failed_login.failures is 'How many in a row';
 comment on column layers.failed_login.next_at is 'Before this instant no password for this name is looked at, UTC';
 

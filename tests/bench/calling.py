@@ -8,6 +8,7 @@ come), and client, server and database share the cores of the machine: what is p
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -65,14 +66,19 @@ def serving(words: list[str], *, health: str, environment: dict[str, str] | None
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # the line of each request is written, but not kept
             stderr=said,
+            preexec_fn=_end_with_parent,
         )
+        healthy = False
         try:
-            try:
-                asyncio.run(_until_healthy(port, health, child))
-            except TimeoutError:
-                said.seek(0)
-                raise SystemExit(f"{' '.join(words)} does not answer at {health}:\n{said.read()[-2000:]}") from None
+            asyncio.run(_until_healthy(port, health, child))
+            healthy = True
             yield Served(port, child.pid)
+        except OSError:
+            if healthy and child.poll() is None:
+                raise  # another server, further out
+            said.seek(0)
+            ended = "" if child.poll() is None else f" (it has ended: {child.returncode})"
+            raise SystemExit(f"{' '.join(words)} does not answer{ended}: {said.read()[-2000:]}") from None
         finally:
             child.send_signal(signal.SIGTERM)
             try:
@@ -80,6 +86,12 @@ def serving(words: list[str], *, health: str, environment: dict[str, str] | None
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def _end_with_parent() -> None:
+    """Asked of the kernel (Linux): when the bench is killed, its servers end too."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 async def _until_healthy(port: int, health: str, child: subprocess.Popen[bytes]) -> None:
