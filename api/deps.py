@@ -50,8 +50,12 @@ class House:
 
     @contextmanager
     def begin_reading(self) -> Iterator[Connection]:
-        """A connection whose transaction sees one state and writes nothing."""
-        with self.engine.connect() as conn:
+        """A connection whose transaction writes nothing.
+
+        It ends with a commit: on a rollback psycopg forgets every statement it has prepared, and each request would
+        have all of its statements planned anew.
+        """
+        with self.engine.begin() as conn:
             yield conn
 
     @contextmanager

@@ -182,10 +182,10 @@ def _nearest_components(conn: Connection, here: Place, class_code: str | None) -
 
 def class_names(conn: Connection, class_code: str) -> dict[str, str]:
     """Code and names of a class. Invalid, with those that are near, for one that the catalogue does not have."""
-    known = {row.code: row for row in conn.execute(query("layers", "known_classes"))}
-    if class_code in known:
-        row = known[class_code]
+    row = conn.execute(query("layers", "known_class"), {"code": class_code}).first()
+    if row is not None:
         return {"code": class_code, "name_zh": row.name_zh, "name_en": row.name_en}
+    known = {row.code: row for row in conn.execute(query("layers", "known_classes"))}
     near = difflib.get_close_matches(class_code, known, n=3, cutoff=0.5)
     listed = ", ".join(f"{code} {known[code].name_en}" for code in near)
     listed_zh = "、".join(f"{code} {known[code].name_zh}" for code in near)

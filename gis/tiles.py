@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from geoalchemy2 import Geometry
 from geoalchemy2.functions import ST_MakeEnvelope
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, cast, func, select, text
 from sqlalchemy.types import Float
 
 from gis.crs import crs_of, transformer
@@ -31,6 +31,8 @@ BINS = (
     8  #: bins of a gathered layer along a tile's side, about: maps draw a tile 512 px wide, so one circle every 64 px
 )
 OVERHEAD_BYTES = 300  #: what an answer in the cache costs beside its bytes
+#: How many rows a gathered tile has depends on its zoom: one plan for all of them takes up to 40 % longer.
+PLAN_BY_ITSELF = text("set local plan_cache_mode = force_custom_plan")
 HALF_WORLD_M = math.pi * 6378137.0  #: half the side of the square world of EPSG:3857
 
 
@@ -67,6 +69,8 @@ def draw_tile(conn: Connection, layer: Layer, srid: int, z: int, x: int, y: int,
     statement = _gathered(layer, srid, z, x, y, given) if gathered else _single(layer, srid, z, x, y, given)
     if statement is None:
         return b""
+    if gathered:
+        conn.execute(PLAN_BY_ITSELF)
     rows = statement.subquery("rows")
     drawn = select(func.ST_AsMVT(rows.table_valued(), layer.name, EXTENT, "geom"))
     return bytes(conn.execute(drawn).scalar_one() or b"")

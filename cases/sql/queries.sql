@@ -104,8 +104,9 @@ select here.cell_code, here.placed, here.placed_m, here.border_m is not null as 
 from place
 cross join lateral cases.assign(array[place.point], array[cast(:class_code as text)],
   array[cast(:condition_no as integer)], array[cast(:component_code as text)]) here
-left join grids.cell c on c.id = here.cell_id
-left join cases.rule r on r.id = here.rule_id
+left join lateral (  -- by index: the planner takes assign to return a thousand rows, and would read and hash all cells
+  select k.area_m2, k.area_class from grids.cell k where k.id = here.cell_id limit 1) c on true
+left join lateral (select k.code, k.source_document from cases.rule k where k.id = here.rule_id limit 1) r on true
 left join lateral (
   select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
   where upper_inf(b.valid) and here.cell_code is not null and b.community_code <> left(here.cell_code, 12)

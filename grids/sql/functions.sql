@@ -1,6 +1,7 @@
+-- Not strict, for a strict one would not be inlined: it would be planned and run by itself for each row.
 create or replace function grids.area_prefixes(code text) returns text[]
-language sql immutable strict parallel safe as $$
-  select array['', left(code, 4), left(code, 6), left(code, 9), left(code, 12), code]
+language sql immutable parallel safe as $$
+  select case when code is not null then array['', left(code, 4), left(code, 6), left(code, 9), left(code, 12), code] end
 $$;
 comment on function grids.area_prefixes is 'A cell''s code and the codes of all areas that contain it, '''' for anywhere';
 

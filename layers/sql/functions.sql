@@ -1,6 +1,7 @@
+-- Not strict, for a strict one would not be inlined: it would be planned and run by itself for each row.
 create or replace function layers.class_prefixes(code text) returns text[]
-language sql immutable strict parallel safe as $$
-  select array['', left(code, 1), left(code, 3), code]
+language sql immutable parallel safe as $$
+  select case when code is not null then array['', left(code, 1), left(code, 3), code] end
 $$;
 comment on function layers.class_prefixes is 'A class, its major class, its kind, and '''' for any';
 

@@ -37,6 +37,9 @@ from layers.class;
 -- name: counts_of_units
 select count(*) as units, (select count(*) from layers.collector) as collectors from layers.unit;
 
+-- name: known_class
+select name_zh, name_en from layers.class where code = :code limit 1;
+
 -- name: known_classes
 select code, name_zh, name_en from layers.class order by code;
 
