@@ -3,11 +3,11 @@
 
 import { Latest, query } from "./api.js";
 import { groupOfStage } from "./catalogue.js";
-import { placeInWords } from "./facts.js";
+import { outsideCard, placeInWords } from "./facts.js";
 import { MARK } from "./ground.js";
 import { metres, nameOf, say } from "./language.js";
 import { goTo, keepInView, mark } from "./map.js";
-import { button, icon, make, problemCard } from "./markup.js";
+import { at, button, icon, make, problemCard } from "./markup.js";
 import { announce, hidePanel, openPanel, waitInPanel } from "./panel.js";
 import { change, listen, state } from "./state.js";
 import { caseView, componentView, othersHere, placeView } from "./views.js";
@@ -15,6 +15,7 @@ import { caseView, componentView, othersHere, placeView } from "./views.js";
 const views = { place: placeView, case: caseView, component: componentView };
 const latest = new Latest();
 let shown = null; // {selection, answer, extra}: what stands in the panel, to be drawn anew in another language
+let failed = null; // the problem that stands there instead
 let prepared = null; // an answer that is already there: that of a report
 let openReport = () => {};
 let backToList = () => {};
@@ -27,6 +28,7 @@ export function startAnswers(report, list) {
   });
   document.addEventListener("language", () => {
     if (shown) draw({ again: true });
+    else if (failed && document.body.dataset.panel === "problem") showProblem(failed, { again: true });
   });
   if (state.selection) showSelected();
 }
@@ -39,22 +41,23 @@ export function showReported(answer, extra) {
 
 export function forgetShown() {
   latest.cancel();
-  shown = null;
+  shown = failed = null;
 }
 
 async function showSelected() {
   const { selection } = state;
   const given = prepared;
-  prepared = null;
+  prepared = failed = null;
   latest.cancel();
   if (!selection || selection.kind === "area") {
-    const open = shown;
     shown = null;
     mark(selection ? { area: selection.code } : {});
-    if (open) hidePanel();
+    // whatever stands there, even the waiting for an answer; only a list may stand without anything selected
+    if (selection || document.body.dataset.panel !== "list") hidePanel();
     return;
   }
-  if (selection.kind === "place") mark({ lon: selection.lon, lat: selection.lat, dot: MARK });
+  const { kind, lon, lat } = selection;
+  if (kind === "place") mark(onAnyMap(selection) ? { lon, lat, dot: MARK } : {});
   if (given) {
     show(selection, given.answer, given.extra);
     return;
@@ -70,40 +73,35 @@ async function showSelected() {
 }
 
 function addressOf(selection) {
-  if (selection.kind === "place")
-    return `/locate${query({
-      lon: selection.lon,
-      lat: selection.lat,
-      crs: 4326,
-      class: selection.class,
-      condition: selection.class && selection.condition,
-      component: selection.component,
-    })}`;
+  if (selection.kind === "place") {
+    const { lon, lat, class: code, condition, component } = selection;
+    return `/locate${query({ lon, lat, crs: 4326, class: code, condition, component })}`;
+  }
   return selection.kind === "case" ? `/cases/${selection.code}` : `/components/${selection.code}`;
 }
 
+// Numbers in a link may be no place on any map.
+const onAnyMap = ({ lon, lat }) => Math.abs(lon) <= 180 && Math.abs(lat) <= 85;
+
 const close = () => change({ selection: null });
 
-function showProblem(problem) {
-  const beyond = state.selection?.kind === "place" && problem.type?.endsWith(":UnfitCoordinates");
+function showProblem(problem, { again = false } = {}) {
+  failed = problem;
+  const pointedAt = state.origin === "map" && state.selection?.kind === "place";
   openPanel({
     kind: "problem",
-    title: say("answer"),
-    // a click beside the city is no mistake: it is answered, not alarmed about
-    body: beyond ? outsideNote(problem) : problemCard(problem, problem.mayWorkLater && showSelected),
+    again,
+    title: say(problem.isOutside ? "place" : "answer"),
+    body: problem.isOutside
+      ? outsideCard(problem, pointedAt)
+      : problemCard(problem, problem.mayWorkLater && showSelected),
     closed: close,
   });
-  announce(problem.detail || problem.title);
-  if (state.selection?.kind === "place") keepInView(state.selection.lon, state.selection.lat);
+  if (again) return;
+  announce(at("panel-body").innerText);
+  // where no answer is, typed, linked to or beside the city, the map does not go
+  if (pointedAt && !problem.isOutside) keepInView(state.selection.lon, state.selection.lat);
 }
-
-const outsideNote = (problem) =>
-  make(
-    "div",
-    { class: "note", role: "note" },
-    make("p", { class: "loud" }, say("outside_city", { city: nameOf(state.city) })),
-    make("p", { names: { zh: problem.mend_zh || "", en: problem.mend || "" } }),
-  );
 
 function show(selection, answer, extra) {
   shown = { selection, answer, extra };

@@ -25,6 +25,11 @@ export class Problem extends Error {
   get mayWorkLater() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
+
+  // True: the question was sound, but its place is none of this city's.
+  get isOutside() {
+    return this.type === "urn:wanmi:error:UnfitCoordinates";
+  }
 }
 
 function ownProblem(key, status, mend = null) {

@@ -1,8 +1,9 @@
-// Choosing one of the catalogue's classes (or, for filters, a whole major) by typing part of its name or its code.
+// Choosing one of the catalogue's classes (or, for filters, a whole major) by typing part of its name or its code; and
+// one of the filing conditions that a class has.
 
 import { classOf, findClasses, majorOf } from "./catalogue.js";
 import { Combobox } from "./combobox.js";
-import { nameOf, say } from "./language.js";
+import { bothNames, nameOf, say } from "./language.js";
 import { button, icon, make } from "./markup.js";
 
 // id: of the field. majors: whole majors may be chosen too. changed(code): "" when cleared.
@@ -75,3 +76,13 @@ export function classPicker({ id, value = "", majors = false, hint = "class_hint
     set: (next) => set(next, false),
   };
 }
+
+export const conditionsOf = (code) => classOf(code)?.conditions || [];
+
+// The choices of a select; chosen: the number of one of them, or "".
+export const conditionOptions = (code, chosen) => [
+  make("option", { value: "", word: "condition_unknown" }),
+  ...conditionsOf(code).map((one) =>
+    make("option", { value: one.no, selected: String(one.no) === chosen, names: bothNames(one, "condition") }),
+  ),
+];

@@ -3,6 +3,21 @@
 
 import { at, make } from "./markup.js";
 
+const GAP = 8, // pixels between the field, its list and the edge
+  LEAST = 120;
+
+// The part of the window in which an element can be seen: what it scrolls in, above the keyboard of a phone.
+function seenPart(element) {
+  const seen = { top: 0, bottom: window.visualViewport?.height ?? innerHeight };
+  for (let box = element.parentElement; box; box = box.parentElement) {
+    if (getComputedStyle(box).overflowY === "visible") continue;
+    const { top, bottom } = box.getBoundingClientRect();
+    seen.top = Math.max(seen.top, top);
+    seen.bottom = Math.min(seen.bottom, bottom);
+  }
+  return seen;
+}
+
 // input, list: the two elements. find(text): items or a promise of them, undefined when something newer was typed.
 // show(item): the content of its line. choose(item): it was chosen. Items with choosable === false are headings.
 // rest: milliseconds without typing before find is asked.
@@ -59,7 +74,24 @@ export class Combobox {
     this.input.setAttribute("aria-expanded", String(this.isOpen));
     this.input.removeAttribute("aria-activedescendant");
     this.list.scrollTop = 0;
-    if (this.isOpen) this.list.scrollIntoView({ block: "nearest" }); // below the fold it would look as if nothing came
+    if (this.isOpen) this.fit();
+  }
+
+  // Upwards where there is more room above than below: below the fold it would look as if nothing came.
+  fit() {
+    const { input, list } = this;
+    list.classList.remove("up");
+    list.style.maxHeight = "";
+    const wanted = list.getBoundingClientRect().height;
+    const field = input.getBoundingClientRect();
+    const seen = seenPart(input);
+    const below = seen.bottom - field.bottom - GAP,
+      above = field.top - seen.top - GAP;
+    if (below >= wanted) return;
+    const up = above > below;
+    list.classList.toggle("up", up);
+    list.style.maxHeight = `${Math.max(up ? above : below, LEAST)}px`;
+    list.scrollIntoView({ block: "nearest" });
   }
 
   line(item, place) {

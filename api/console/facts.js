@@ -3,7 +3,7 @@
 import { groupOfStage, namesOfStage } from "./catalogue.js";
 import { instant, language, metres, nameOf, readable, say, sayAct } from "./language.js";
 import { button, icon, make } from "./markup.js";
-import { change } from "./state.js";
+import { change, state } from "./state.js";
 
 export const section = (word, ...children) => make("section", { class: "facts" }, make("h3", { word }), ...children);
 
@@ -103,6 +103,17 @@ function coordinates(lon, lat) {
 export const warning = (...children) =>
   make("div", { class: "warning", role: "note" }, icon("warning"), make("div", {}, ...children));
 
+// A place that is none of this city's. Who points at a map sees where it is; of numbers that were typed or came with a
+// link it helps to hear how else they could be meant.
+export const outsideCard = (problem, pointedAt) =>
+  make(
+    "div",
+    { class: "outside", role: "note" },
+    make("p", { class: "loud" }, say("outside_city", { city: nameOf(state.city) })),
+    !pointedAt && make("p", { names: { zh: problem.detail_zh, en: problem.detail } }),
+    !pointedAt && problem.mend && make("p", { names: { zh: problem.mend_zh, en: problem.mend } }),
+  );
+
 // How near the border is and what lies across it; loud when the point is within the city's tolerance.
 export function borderFacts(border, unit) {
   if (!border) return null;
@@ -171,7 +182,7 @@ export function eventsOf(events) {
             "p",
             {},
             make("b", {}, sayAct(event.act)),
-            event.to_stage !== event.from_stage && event.act !== "report" && make("span", {}, " → ", nameOf(namedStage(event.to_stage))),
+            saysMore(event) && make("span", {}, " → ", nameOf(namedStage(event.to_stage))),
           ),
           make("p", { class: "note" }, [instant(event.at), readable(event.actor)].filter(Boolean).join(" · ")),
           event.note && make("p", {}, readable(event.note)),
@@ -181,17 +192,23 @@ export function eventsOf(events) {
   );
 }
 
+// Whether the stage that was reached tells more than the act: "Accepted → Accepted" would say it twice.
+function saysMore({ act, from_stage: before, to_stage: after }) {
+  const stage = nameOf(namedStage(after)).toLowerCase();
+  return after !== before && act !== "report" && !stage.includes(sayAct(act).toLowerCase());
+}
+
 function namedStage(code) {
   const { zh, en } = namesOfStage(code);
   return { code, name_zh: zh, name_en: en };
 }
 
 // Open cases of the same class near a new one: perhaps it is known already.
-export function similarCases(similar) {
+export function similarCases(similar, { instead = false } = {}) {
   return (
     similar.length > 0 &&
     section(
-      "similar",
+      instead ? "similar_before" : "similar",
       make(
         "ul",
         { class: "lines" },
@@ -212,6 +229,7 @@ export function similarCases(similar) {
                 { class: "far" },
                 say("similar_line", { metres: metres(one.distance_m), day: instant(one.reported_at) }),
               ),
+              instead && make("span", { class: "go", word: "open_instead" }),
             ),
           ),
         ),

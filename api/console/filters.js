@@ -175,5 +175,5 @@ function draw() {
 
 function sayDataEnd() {
   const { period } = state.city;
-  at("data-end").textContent = period ? say("period_until", { day: day(period.last_on) }) : "";
+  at("data-end").textContent = period ? say("period_until", { day: day(busyOn()) }) : "";
 }

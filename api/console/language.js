@@ -50,7 +50,7 @@ export function say(key, values = {}) {
 
 export const sayIfKnown = (key, otherwise) => (WORDS[key] ? say(key) : otherwise);
 
-export const sayAct = (act) => (ACTS[act] ? pick(ACTS[act]) : act);
+export const sayAct = (act) => nameOf({ name_zh: ACTS[act]?.[0], name_en: ACTS[act]?.[1], code: act });
 
 // Free text may be Chinese on a machine that cannot show it: never boxes.
 export function readable(text) {

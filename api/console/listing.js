@@ -1,31 +1,34 @@
 // The newest cases within the map's view, as a list: the way to cases for those who do not point at a map.
 
-import { get, query } from "./api.js";
+import { Latest, query } from "./api.js";
 import { stageSign } from "./facts.js";
 import { forgetShown } from "./answers.js";
-import { instant, nameOf, say } from "./language.js";
+import { instant, nameOf, number, say } from "./language.js";
 import { mark, theMap } from "./map.js";
-import { button, make, problemCard } from "./markup.js";
-import { announce, openPanel, waitInPanel } from "./panel.js";
+import { at, button, make, problemCard } from "./markup.js";
+import { announce, isOpen, openPanel, waitInPanel } from "./panel.js";
 import { caseFilters, change, listen } from "./state.js";
 
-const PAGE = 50;
+const PAGE = 100,
+  PAUSE_MS = 400;
+const latest = new Latest();
 let listed = null; // {items, next, asked}: asked without the place to go on from
 let open = false;
 let waiting = 0;
 
 export function startListing() {
   document.addEventListener("language", () => {
-    if (open) draw(true);
+    if (open && document.body.dataset.panel === "list") draw(true);
   });
   listen((changed) => {
-    if (changed.has("filters")) renewSoon();
+    if (changed.has("filters") || changed.has("city")) renewSoon();
   });
   theMap()?.on("moveend", renewSoon);
 }
 
 export const leaveListing = () => {
   open = false;
+  latest.cancel();
 };
 
 function emptyList() {
@@ -39,12 +42,13 @@ function emptyList() {
 // The list says what is in view: it follows the map and the filters, when they have come to rest.
 function renewSoon() {
   clearTimeout(waiting);
-  if (!open) return;
   waiting = setTimeout(() => {
-    if (!open) return;
+    // on a small screen the filters may lie where the list was
+    if (!open || !isOpen()) return;
     listed = emptyList();
-    readOn();
-  }, 400);
+    waitInPanel(say("cases_in_view"), "asking");
+    readOn({ again: true });
+  }, PAUSE_MS);
 }
 
 export async function listInView() {
@@ -65,26 +69,31 @@ export function backToList() {
   draw(false);
 }
 
-async function readOn() {
+// again: the list stood there before, so the focus stays where it is.
+async function readOn({ again = false } = {}) {
   const mine = listed;
   try {
-    const answer = await get(`/cases${query({ ...mine.asked, after: mine.next })}`);
-    if (mine !== listed || !open) return;
+    const answer = await latest.ask(`/cases${query({ ...mine.asked, after: mine.next })}`);
+    if (answer === undefined || !open) return;
     mine.items.push(...answer.items);
-    const again = mine.next !== null;
+    const more = mine.next !== null;
     mine.next = answer.next;
-    draw(again);
-    announce(say("said_list", { count: mine.items.length }));
+    draw(again || more);
+    if (!more) at("panel-body").scrollTop = 0;
+    announce(say("said_list", { count: countOf(mine) }));
   } catch (problem) {
-    if (mine !== listed || !open) return;
+    if (!open) return;
     openPanel({
       kind: "list",
       title: say("cases_in_view"),
-      body: problemCard(problem, problem.mayWorkLater && readOn),
+      body: problemCard(problem, problem.mayWorkLater && (() => readOn())),
       closed: leaveListing,
     });
   }
 }
+
+// "100+" while there is more than was read.
+const countOf = ({ items, next }) => number(items.length) + (next === null ? "" : "+");
 
 function draw(again) {
   const { items, next } = listed;
@@ -93,15 +102,11 @@ function draw(again) {
     again,
     closed: leaveListing,
     title: say("cases_in_view"),
-    under: [
-      make("p", { class: "under", word: "newest_first" }),
-      items.length > 0 &&
-        make("p", { class: "under" }, say(next === null ? "list_count" : "list_count_more", { count: items.length })),
-    ],
+    under: items.length ? [make("p", { class: "under" }, say("list_count", { count: countOf(listed) }))] : [],
     body: items.length
       ? [
           make("ul", { class: "lines", id: "case-list" }, items.map(line)),
-          next !== null && button({ id: "more-cases", class: "second", word: "more", on: { click: readOn } }),
+          next !== null && button({ id: "more-cases", class: "second", word: "more", on: { click: () => readOn() } }),
         ]
       : make("p", { class: "note", word: "cases_in_view_none" }),
   });

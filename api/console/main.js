@@ -28,6 +28,9 @@ import { change, listen, readAddress, state } from "./state.js";
 const narrow = matchMedia("(max-width: 760px)"); // a phone: panels are sheets from below
 const crowded = matchMedia("(max-width: 1000px)"); // one panel at a time leaves room for the map
 
+let entered = false; // the map and all that belongs to it were started
+let unreadAtFirst = []; // parts of the first address that made no sense
+
 // For tests and for those who look behind the page.
 window.wanmi = {
   get map() {
@@ -39,39 +42,60 @@ window.wanmi = {
 begin();
 
 async function begin() {
-  Object.assign(state, readAddress(location.hash, browserLanguage()));
+  const { unread, ...wanted } = readAddress(location.hash, browserLanguage());
+  unreadAtFirst = unread;
+  Object.assign(state, wanted);
   setLanguage(state.language);
   state.language = language();
   startPanel();
   startLanguages();
   startSession();
+  listen((changed) => {
+    if (!changed.has("account") || !state.city) return;
+    // what was read with an account does not stay on the screen without it
+    if (entered && !mayRead()) location.reload();
+    if (!entered && mayRead()) startCity();
+  });
+  document.addEventListener("language", () => {
+    if (state.city) sayCity();
+  });
   await enter();
 }
+
+const mayRead = () => state.city.reading === "open" || Boolean(state.account);
 
 // The city's facts are for everybody; what it holds may be for those only who have an account.
 async function enter() {
   at("map").replaceChildren();
   try {
     [state.city] = await Promise.all([get("/city"), refreshSession()]);
-    if (state.city.reading === "accounts" && !(await loggedIn("login_needed"))) throw null;
   } catch (problem) {
-    const login = [
-      make("p", { word: "login_needed" }),
-      button({ id: "enter", class: "main", word: "login", on: { click: enter } }),
-    ];
-    at("map").replaceChildren(make("div", { id: "city-problem" }, problem ? problemCard(problem, enter) : login));
-    document.body.dataset.idle = "true";
+    standBefore(problemCard(problem, enter));
     return;
   }
-  startCity();
+  sayCity();
+  if (mayRead()) startCity();
+  else
+    standBefore(
+      make("p", { word: "login_needed" }),
+      button({ id: "enter", class: "main", word: "login", on: { click: () => loggedIn() } }),
+    );
+}
+
+// Where the map will be: why it is not there yet.
+function standBefore(...said) {
+  at("map").replaceChildren(make("div", { id: "city-problem" }, ...said));
+  document.body.dataset.idle = "true";
 }
 
 function startCity() {
+  entered = true;
+  document.body.dataset.idle = "false";
+  at("map").replaceChildren();
   setTimeZone(state.city.timezone);
   readCatalogue();
-  state.filters = fitToCity(state.filters);
-  sayCity();
-  at("simulated").hidden = !state.city.simulated;
+  const { filters, layers, unread } = fitted({ ...state, unread: unreadAtFirst });
+  Object.assign(state, { filters, layers });
   startSide();
   startFilters();
   const drawn = createMap();
@@ -90,32 +114,49 @@ function startCity() {
   startSearch();
   startReport();
   startListing();
-  // anything else that is selected ends a list or a report that stands in the panel
+  // anything else that is selected ends a list that stands in the panel; a report ends with what was selected, too
   listen((changed) => {
-    if (changed.has("selection") && state.selection) {
-      leaveListing();
-      leaveReport();
-    }
-  });
-  listen((changed) => {
-    // what was read with an account does not stay on the screen without it
-    if (changed.has("account") && !state.account && state.city.reading === "accounts") location.reload();
+    if (!changed.has("selection")) return;
+    if (state.selection) leaveListing();
+    leaveReport();
   });
   startKeys();
   startAnswers(openReport, backToList);
   document.addEventListener("language", () => {
-    sayCity();
     if (theMap()) sayMap();
   });
-  addEventListener("hashchange", obeyAddress);
+  addEventListener("popstate", obeyAddress);
+  sayUnread(unread);
   if (at("attribution") && narrow.matches) at("attribution").open = false;
 }
 
-// The address was changed by hand, or a link to this page was followed within it.
-function obeyAddress() {
-  const wanted = readAddress(location.hash, language());
-  if (wanted.language !== language()) speak(wanted.language);
-  change({ ...wanted, filters: fitToCity(wanted.filters), language: language(), origin: "link", others: [] });
+// What of an address this city has.
+function fitted(wanted) {
+  const filters = fitToCity(wanted.filters);
+  const unread = [...wanted.unread];
+  if (JSON.stringify(filters) !== JSON.stringify(wanted.filters)) unread.push("class");
+  const layers = wanted.layers.filter((name) => name !== "outside" || state.city.outside_map);
+  if (layers.length !== wanted.layers.length) unread.push("layers");
+  return { ...wanted, filters, layers, unread };
+}
+
+function sayUnread(unread) {
+  if (unread.length) notice(make("span", { word: "link_partly" }));
+}
+
+// The address was changed by hand or by a link within the page; or Back led to a step of the page's own, which is a
+// selection and where the map was: layers, filters and the language stay as they are now.
+function obeyAddress({ state: step }) {
+  const { unread, ...wanted } = fitted(readAddress(location.hash, language()));
+  const fromList = state.origin === "list";
+  const { selection, view } = wanted;
+  if (step?.own) change({ selection, view, origin: "link", others: [] });
+  else {
+    if (wanted.language !== language()) speak(wanted.language);
+    change({ ...wanted, language: language(), origin: "link", others: [] });
+    sayUnread(unread);
+  }
+  if (step?.own && fromList && !selection) backToList();
 }
 
 function startLanguages() {
@@ -142,12 +183,14 @@ function markLanguage() {
 function sayCity() {
   const { city } = state;
   at("city-name").textContent = nameOf(city);
+  at("simulated").hidden = !city.simulated;
   document.title = say("page_title", { city: nameOf(city) });
   const owed = [nameOf(city, "attribution"), city.outside_map && readable(city.outside_map.attribution)].filter(
     Boolean,
   );
   at("attribution").hidden = !owed.length;
   at("attribution-text").textContent = owed.join(" · ");
+  at("attribution").classList.toggle("says-so", /^(data|数据)/i.test(owed[0])); // "Data: Data …" would be said twice
 }
 
 // Layers and filters are open on a wide screen and a sheet to be called up on a narrow one.

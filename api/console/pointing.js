@@ -3,7 +3,7 @@
 
 import { at, button, icon } from "./markup.js";
 import { showBounds, theMap } from "./map.js";
-import { change, state } from "./state.js";
+import { change, placeAt, state } from "./state.js";
 
 const MOUSE_REACH = 4,
   FINGER_REACH = 12; // pixels
@@ -53,7 +53,7 @@ function choosePlace(lon, lat) {
   if (onlyPlaces) onlyPlaces(lon, lat);
   else
     change({
-      selection: { kind: "place", lon: round(lon), lat: round(lat), class: chosenClass(), condition: "", component: "" },
+      selection: placeAt(round(lon), round(lat), { class: chosenClass() }),
       origin: "map",
       others: [],
     });

@@ -2,8 +2,8 @@
 
 import { Latest, ask, query } from "./api.js";
 import { classOf } from "./catalogue.js";
-import { classPicker } from "./classpicker.js";
-import { placeInWords } from "./facts.js";
+import { classPicker, conditionOptions, conditionsOf } from "./classpicker.js";
+import { outsideCard, placeInWords, similarCases } from "./facts.js";
 import { bothNames, dayInCity, language, metres, nameOf, readable, say } from "./language.js";
 import { mark } from "./map.js";
 import { at, button, make, problemCard } from "./markup.js";
@@ -14,24 +14,37 @@ import { change, state } from "./state.js";
 import { MARK } from "./ground.js";
 import { forgetShown, showReported } from "./answers.js";
 
+const AT_THE_PLACE_M = 2; // so near the place is the thing itself
+const SIMILAR_M = 50;
+const METRES_A_DEGREE = 111_320; // of latitude
 const latest = new Latest();
+const latestSimilar = new Latest();
 let place = null; // {lon, lat}: where the report is about
-let given = { condition: "", component: "" }; // what the place was asked about: chosen from the start
+let component = ""; // the code of what the report names
+let settled = null; // who settled which that is: "answer" to the question before, or the "person"; null: the place does
+let similar = []; // open cases of the class near the place
 let proposed = null; // the answer of /locate for it, to be said anew in another language
 let picker = null;
 let sent = { content: "", key: "" }; // one key for one content, however often it is sent
 
 export function startReport() {
-  document.addEventListener("language", sayProposed);
+  document.addEventListener("language", () => {
+    if (!at("report-form")) return;
+    sayProposed();
+    saySimilar();
+    if (proposed) drawComponents(proposed);
+  });
 }
 
 // The form for a place; a log-in first where nobody is logged in.
-export async function openReport({ lon, lat, class: code, condition, component }) {
+export async function openReport({ lon, lat, class: code, condition = "", component: named = "" }) {
   if (!(await loggedIn("login_to_report"))) return;
   forgetShown();
   place = { lon, lat };
-  given = { condition: condition || "", component: component || "" };
+  component = named;
+  settled = named ? "answer" : null;
   proposed = null;
+  similar = [];
   sent = { content: "", key: "" };
   const { channels } = state.account;
   const mayReport = channels.length > 0;
@@ -53,9 +66,10 @@ export async function openReport({ lon, lat, class: code, condition, component }
       : [],
   });
   if (!mayReport) return;
-  drawConditions();
+  drawConditions(condition);
   takePlacesOnly((toLon, toLat) => {
     place = { lon: toLon, lat: toLat };
+    if (settled === "answer") settled = null;
     follow();
   });
   follow();
@@ -70,6 +84,7 @@ function leave() {
 
 function stop() {
   latest.cancel();
+  latestSimilar.cancel();
   takePlacesOnly(null);
 }
 
@@ -84,8 +99,9 @@ function form(code, channels) {
     value: code,
     required: true,
     changed: () => {
-      given = { condition: "", component: "" };
-      drawConditions();
+      component = "";
+      settled = null;
+      drawConditions("");
       follow();
     },
   });
@@ -107,11 +123,12 @@ function form(code, channels) {
       make("p", { id: "report-class-problem", class: "field-problem", word: "report_class_missing", hidden: true }),
     ),
     make("div", { id: "report-proposed", class: "proposed" }),
+    make("div", { id: "report-similar" }),
     field("condition", make("select", { id: "report-condition", on: { change: () => follow() } })),
     make(
       "div",
       { id: "report-component-field", hidden: true },
-      field("component_which", make("select", { id: "report-component", on: { change: () => follow() } })),
+      field("component_which", make("select", { id: "report-component", on: { change: nameComponent } })),
     ),
     field(
       "description",
@@ -148,68 +165,104 @@ function form(code, channels) {
   return made;
 }
 
-function drawConditions() {
-  const conditions = classOf(picker.code)?.conditions || [];
+function drawConditions(chosen) {
   at("report-class-problem").hidden = true;
-  at("report-condition").replaceChildren(
-    make("option", { value: "", word: "condition_unknown" }),
-    ...conditions.map((one) =>
-      make("option", {
-        value: one.no,
-        selected: String(one.no) === given.condition,
-        names: bothNames(one, "condition"),
-      }),
-    ),
-  );
-  at("report-condition").closest("label").hidden = !conditions.length;
+  at("report-condition").replaceChildren(...conditionOptions(picker.code, chosen));
+  at("report-condition").closest("label").hidden = !conditionsOf(picker.code).length;
 }
 
-// Ask whose it would be at this place and with this class, and which components it could be about.
+function nameComponent(event) {
+  component = event.target.value;
+  settled = "person";
+  follow();
+}
+
+// Ask whose it would be, of just what is going to be sent, which components it could be about, and what is known there.
 async function follow() {
   mark({ lon: place.lon, lat: place.lat, dot: MARK });
-  const component = given.component || at("report-component").value;
-  const condition = picker.code && at("report-condition").value;
+  askSimilar();
+  const asked = component;
+  const { lon, lat } = place;
   try {
+    const condition = at("report-condition").value;
     const answer = await latest.ask(
-      `/locate${query({ lon: place.lon, lat: place.lat, crs: 4326, class: picker.code, condition, component })}`,
+      `/locate${query({ lon, lat, crs: 4326, class: picker.code, condition, component: asked })}`,
     );
     if (answer === undefined || !at("report-form")) return;
-    proposed = answer;
-    mark({ cell: answer.cell.code, lon: place.lon, lat: place.lat, dot: MARK });
-    const chosen = drawComponents(answer.nearest_components, component);
-    given.component = "";
-    if (chosen !== component) {
-      follow(); // one that stands at the place was taken: it may decide
+    drawComponents(answer);
+    if (component !== asked) {
+      follow(); // the thing at the place may decide whose it is
       return;
     }
+    proposed = answer;
+    mark({ cell: answer.cell.code, lon, lat, dot: MARK });
     sayProposed();
   } catch (problem) {
     if (!at("report-form")) return;
     proposed = null;
-    at("report-proposed").replaceChildren(problemCard(problem, problem.mayWorkLater && follow));
+    at("report-proposed").replaceChildren(
+      problem.isOutside ? outsideCard(problem, true) : problemCard(problem, problem.mayWorkLater && follow),
+    );
   }
 }
 
-const AT_THE_PLACE_M = 2;
-
-// The components that the report could be about; returns the one that is chosen. The first time, that is the one that
-// stands at the place, if one does: a report of a lid names the lid.
-function drawComponents(found, chosen) {
-  const ofClass = picker.code.startsWith("C") ? found.filter((one) => one.class_code === picker.code) : [];
-  const first = at("report-component-field").hidden && ofClass[0]?.distance_m <= AT_THE_PLACE_M ? ofClass[0].code : "";
-  const kept = ofClass.some((one) => one.code === chosen) ? chosen : first;
-  at("report-component-field").hidden = !ofClass.length;
+// What the report could be about. Nobody having said which: what stands at the place, since a report of a lid names the
+// lid.
+function drawComponents(answer) {
+  const found = picker.code.startsWith("C") ? [...answer.nearest_components] : [];
+  const choices = found.filter((one) => one.class_code === picker.code);
+  const listed = choices.some((one) => one.code === component);
+  if (settled === "answer" && component && !listed) {
+    const { name_zh: zh, name_en: en } = classOf(picker.code) || {};
+    choices.push({ code: component, class_zh: zh, class_en: en, distance_m: answer.component?.distance_m });
+  } else if (settled === "person" && component && !listed) {
+    settled = null; // it is out of reach of where the place is now
+  }
+  if (!settled) component = choices[0]?.distance_m <= AT_THE_PLACE_M ? choices[0].code : "";
+  at("report-component-field").hidden = !choices.length;
   at("report-component").replaceChildren(
     make("option", { value: "", word: "component_unknown" }),
-    ...ofClass.map((one) =>
-      make(
-        "option",
-        { value: one.code, selected: one.code === kept },
-        `${nameOf(one, "class")} ${one.code} · ${metres(one.distance_m)}`,
-      ),
-    ),
+    ...choices.map((one) => make("option", { value: one.code, selected: one.code === component }, sayChoice(one))),
   );
-  return kept;
+}
+
+const sayChoice = (one) =>
+  [
+    nameOf(one, "class"),
+    one.state && say(`state_${one.state}`),
+    one.distance_m !== undefined && metres(one.distance_m),
+    one.code,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+
+// Perhaps it is known already: told before it is sent a second time.
+async function askSimilar() {
+  const { lon, lat } = place;
+  latestSimilar.cancel();
+  similar = [];
+  if (!picker.code) {
+    saySimilar();
+    return;
+  }
+  const [east, north] = [METRES_A_DEGREE * Math.cos((lat * Math.PI) / 180), METRES_A_DEGREE];
+  const box = [lon - SIMILAR_M / east, lat - SIMILAR_M / north, lon + SIMILAR_M / east, lat + SIMILAR_M / north];
+  const bbox = box.map((side) => side.toFixed(7)).join();
+  try {
+    const answer = await latestSimilar.ask(`/cases${query({ class: picker.code, stage: "open", bbox, limit: 5 })}`);
+    if (answer === undefined || !at("report-form")) return;
+    similar = answer.items
+      .map((one) => ({ ...one, distance_m: Math.hypot((one.lon - lon) * east, (one.lat - lat) * north) }))
+      .filter((one) => one.distance_m <= SIMILAR_M)
+      .sort((a, b) => a.distance_m - b.distance_m);
+  } catch {
+    // no reason to keep anybody from reporting: the answer to the report names them again
+  }
+  saySimilar();
+}
+
+function saySimilar() {
+  at("report-similar")?.replaceChildren(...[similarCases(similar, { instead: true })].filter(Boolean));
 }
 
 function sayProposed() {
@@ -225,7 +278,13 @@ function sayProposed() {
     ),
     picker.code &&
       make("p", {}, `${say("responsible")}: `, make("b", {}, proposed.unit ? nameOf(proposed.unit) : say("nobody"))),
-    picker.code && make("p", { class: "note" }, readable(proposed.reason[language()] || proposed.reason.en)),
+    picker.code &&
+      make(
+        "p",
+        { class: "note" },
+        `${say("why")}: `,
+        readable(proposed.reason[language()] || proposed.reason.en || proposed.reason.zh || ""),
+      ),
   );
 }
 
@@ -234,7 +293,7 @@ function content() {
   const given = {
     class: picker.code,
     condition: Number(at("report-condition").value) || null,
-    component: at("report-component-field").hidden ? null : at("report-component").value,
+    component,
     lon: place.lon,
     lat: place.lat,
     crs: 4326,

@@ -1,4 +1,4 @@
-// The search in the head: cases, components, cells, areas and streets by number or name.
+// The search in the head: cases, components, cells, areas and streets by number or name, and a place by its coordinates.
 
 import { Latest, query } from "./api.js";
 import { Combobox } from "./combobox.js";
@@ -6,7 +6,7 @@ import { nameOf, say } from "./language.js";
 import { goTo, showBounds } from "./map.js";
 import { at, make } from "./markup.js";
 import { announce } from "./panel.js";
-import { change } from "./state.js";
+import { change, placeAt, state } from "./state.js";
 
 const PAUSE_MS = 200;
 const latest = new Latest();
@@ -23,6 +23,11 @@ export function startSearch() {
       const text = typed.trim();
       failed = null;
       if (!text) return [];
+      const spot = spotOf(text);
+      if (spot) {
+        latest.cancel();
+        return [spot];
+      }
       if (/^\d{1,3}$/.test(text)) return [];
       try {
         const answer = await latest.ask(`/search${query({ q: text })}`);
@@ -33,11 +38,14 @@ export function startSearch() {
         return [];
       }
     },
-    show: (item) => [
-      make("span", { class: `kind ${item.kind}` }, say(`kind_${item.kind}`)),
-      make("span", {}, nameOf(item, "title")),
-      item.kind !== "street" && make("span", { class: "code" }, item.code),
-    ],
+    show: (item) => {
+      const title = item.kind === "place" ? say("ask_at_place") : nameOf(item, "title");
+      return [
+        make("span", { class: `kind ${item.kind}` }, say(`kind_${item.kind}`)),
+        make("span", {}, title),
+        item.kind !== "street" && item.code !== title && make("span", { class: "code" }, item.code),
+      ];
+    },
     choose: (item) => {
       input.value = "";
       input.blur();
@@ -63,11 +71,22 @@ export function startSearch() {
   });
 }
 
+// Two numbers are a place, in the order that lies in the city; in neither, longitude first, as the page writes them.
+function spotOf(text) {
+  const numbers = /^(-?\d{1,3}(?:\.\d+)?)°?(?:\s*[,，;；、]\s*|\s+)(-?\d{1,3}(?:\.\d+)?)°?$/.exec(text);
+  if (!numbers) return null;
+  const [west, south, east, north] = state.city.bounds;
+  const inside = (lon, lat) => lon >= west && lon <= east && lat >= south && lat <= north;
+  let [lon, lat] = numbers.slice(1).map(Number);
+  if (!inside(lon, lat) && inside(lat, lon)) [lon, lat] = [lat, lon];
+  return { kind: "place", code: `${lon}, ${lat}`, lon, lat };
+}
+
 function found({ kind, code, lon, lat, bounds }) {
   if (kind === "case" || kind === "component") {
     change({ selection: { kind, code: String(code) }, origin: "search", others: [] });
-  } else if (kind === "cell") {
-    change({ selection: { kind: "place", lon, lat, class: "", condition: "", component: "" }, origin: "search", others: [] });
+  } else if (kind === "cell" || kind === "place") {
+    change({ selection: placeAt(lon, lat), origin: "search", others: [] });
   } else {
     change({ selection: kind === "area" ? { kind: "area", code: String(code) } : null, origin: "search", others: [] });
     if (bounds) showBounds(bounds);

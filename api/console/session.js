@@ -101,6 +101,14 @@ function accountView() {
   );
 }
 
+// What is wrong with a log-in is its detail; "it is not known who asks" tells nobody anything.
+const inShort = ({ title, title_zh: titleZh, detail, detail_zh: detailZh, mend, mend_zh: mendZh }) => ({
+  title: detail || title,
+  title_zh: detailZh || titleZh,
+  mend,
+  mend_zh: mendZh,
+});
+
 function loginView(reason) {
   const field = (id, word, type, autocomplete, first = false) =>
     make(
@@ -134,7 +142,7 @@ function loginView(reason) {
             announce(say("logged_in"));
             at("login").close();
           } catch (error) {
-            problem.replaceChildren(problemCard(error));
+            problem.replaceChildren(problemCard(error.status === 401 ? inShort(error) : error));
             at("login-password").select();
           }
           send.disabled = false;
@@ -147,6 +155,6 @@ function loginView(reason) {
     field("login-password", "password", "password", "current-password"),
     problem,
     send,
-    (state.city?.simulated ?? false) && make("p", { class: "note", word: "login_demo" }),
+    state.city?.simulated && make("p", { class: "note", word: "login_demo" }),
   );
 }

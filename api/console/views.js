@@ -2,7 +2,7 @@
 // stands under it, the body and what stays visible at the end.
 
 import { classOf, namesOfSource } from "./catalogue.js";
-import { classPicker } from "./classpicker.js";
+import { classPicker, conditionOptions, conditionsOf } from "./classpicker.js";
 import {
   borderFacts,
   eventsOf,
@@ -18,27 +18,21 @@ import {
   whereFacts,
 } from "./facts.js";
 import { clearFilters } from "./filters.js";
-import { bothNames, day, instant, metres, nameOf, number, readable, say } from "./language.js";
+import { day, instant, metres, nameOf, number, readable, say } from "./language.js";
 import { goTo } from "./map.js";
 import { button, icon, make } from "./markup.js";
-import { change, filtersInForce, state } from "./state.js";
+import { change, filtersInForce, placeAt, state } from "./state.js";
 
 export function placeView(answer, _extra, selection, openReport) {
   const { cell, areas, border, place } = answer;
   const picker = classPicker({
     id: "place-class",
     value: selection.class,
-    changed: (code) =>
-      change({ selection: { ...state.selection, class: code, condition: "", component: "" }, origin: "map" }),
+    changed: (code) => change({ selection: placeAt(selection.lon, selection.lat, { class: code }), origin: "map" }),
   });
-  const conditions = classOf(selection.class)?.conditions || [];
   return {
     title: say("place"),
-    under: [
-      make("p", { class: "under" }, placeInWords(areas)),
-      selection.component &&
-        make("p", { class: "under" }, `${say("for_component")} `, make("span", { class: "code" }, selection.component)),
-    ],
+    under: [make("p", { class: "under" }, placeInWords(areas)), ...aboutOf(selection)],
     body: [
       unitCard(answer),
       border?.on_border && borderFacts(border, answer.unit),
@@ -49,45 +43,38 @@ export function placeView(answer, _extra, selection, openReport) {
         picker.field,
         !selection.class && make("p", { class: "note", word: "without_class" }),
       ),
-      conditions.length > 0 && conditionField(conditions, selection.condition),
+      conditionsOf(selection.class).length > 0 && conditionField(selection),
       cell.placed === "nearest" && warning(make("p", {}, say("placed_nearest", { metres: metres(cell.distance_m) }))),
       whereFacts(areas, cell.code, place.lon, place.lat),
       border && !border.on_border && borderFacts(border, answer.unit),
       nearestComponents(answer.nearest_components, selection.class.startsWith("C")),
     ],
     foot: [
-      button({
-        id: "report-here",
-        class: "main",
-        word: "report_here",
-        on: { click: () => openReport({ ...selection, lon: place.lon, lat: place.lat }) },
-      }),
+      button({ id: "report-here", class: "main", word: "report_here", on: { click: () => openReport(selection) } }),
     ],
   };
 }
 
+// What an answer is about besides the place: the component and the condition, which may decide it.
+function aboutOf({ class: code, condition, component }) {
+  const chosen = conditionsOf(code).find((one) => String(one.no) === condition);
+  return [
+    component &&
+      make("p", { class: "under" }, say("for_component", { code: component, class: nameOf(classOf(code) || {}) })),
+    chosen && make("p", { class: "under" }, say("for_condition", { condition: nameOf(chosen, "condition") })),
+  ].filter(Boolean);
+}
+
 // Rules may name another unit for each filing condition of a class.
-function conditionField(conditions, chosen) {
-  const choice = make(
-    "select",
-    {
-      id: "place-condition",
-      on: { change: () => change({ selection: { ...state.selection, condition: choice.value }, origin: "map" }) },
-    },
-    make("option", { value: "", word: "condition_unknown" }),
-    conditions.map((one) =>
-      make(
-        "option",
-        { value: one.no, selected: String(one.no) === chosen, names: bothNames(one, "condition") },
-      ),
-    ),
-  );
+function conditionField({ class: code, condition }) {
+  const choose = (event) =>
+    change({ selection: { ...state.selection, condition: event.target.value }, origin: "map" });
   return make(
     "label",
     { class: "field" },
     make("span", { word: "condition" }),
-    choice,
-    !chosen && make("p", { class: "note", word: "condition_may_decide" }),
+    make("select", { id: "place-condition", on: { change: choose } }, conditionOptions(code, condition)),
+    !condition && make("p", { class: "note", word: "condition_may_decide" }),
   );
 }
 
@@ -148,15 +135,14 @@ const waysOn = (answer) => [
 ];
 
 // Whose it is, asked about the very thing that is shown: with its component and condition the answer is the exact one.
-const askHere = ({ lon, lat, class: found, condition, component_code: named, code }) =>
-  jump({
-    kind: "place",
-    lon,
-    lat,
-    class: found.code,
-    condition: condition ? String(condition.no) : "",
-    component: named || (/^\d{16,17}$/.test(code || "") ? code : ""),
-  });
+const askHere = (answer) =>
+  jump(
+    placeAt(answer.lon, answer.lat, {
+      class: answer.class.code,
+      condition: answer.condition?.no,
+      component: answer.component_code || answer.code, // of a case, of a component
+    }),
+  );
 
 function doneCard(no, created) {
   return make(

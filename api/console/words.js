@@ -34,6 +34,7 @@ export const WORDS = {
     "此浏览器无法绘制地图（WebGL 不可用）。搜索和案件信息仍可使用。",
     "This browser cannot draw the map (WebGL is not available). Search and case facts still work.",
   ],
+  link_partly: ["此链接有部分内容无法识别", "Parts of this link were not understood"],
   tiles_failed: ["部分地图未能载入", "Parts of the map could not be loaded"],
   // layers and legend
   layers: ["图层", "Layers"],
@@ -94,6 +95,8 @@ export const WORDS = {
   kind_cell: ["网格", "Cell"],
   kind_area: ["区域", "Area"],
   kind_street: ["道路", "Street"],
+  kind_place: ["坐标", "Lon, lat"],
+  ask_at_place: ["查询此处管辖", "Ask at this place"],
   // answers: a place
   answer: ["查询结果", "Answer"],
   place: ["此处的管辖", "Who is responsible here"],
@@ -186,19 +189,18 @@ export const WORDS = {
   // the list of cases in view
   cases_in_view: ["地图范围内的案件", "Cases in view"],
   cases_in_view_none: ["当前地图范围和筛选下没有案件", "No case in view under these filters"],
-  newest_first: ["最新的在前", "newest first"],
   more: ["更多", "More"],
-  list_count: ["{count} 件", "{count} cases"],
-  list_count_more: ["前 {count} 件，还有更多", "the first {count}, there are more"],
+  list_count: ["{count} 件，最新的在前", "{count} cases, newest first"],
   said_list: ["列出 {count} 件案件", "{count} cases listed"],
   // report
   report: ["上报案件", "Report a case"],
   report_place: ["点击地图可移动位置", "Click the map to move the place"],
   report_class_missing: ["请选择类别", "Choose a class"],
   condition_unknown: ["未定", "Not known yet"],
-  condition_may_decide: ["责任单位可能因立案条件而异", "The unit may depend on the condition"],
-  for_component: ["针对部件", "for component"],
-  outside_city: ["此处在{city}网格范围之外", "This place lies outside the grid of {city}"],
+  condition_may_decide: ["责任单位可能因立案条件而异", "Responsibility may depend on the condition"],
+  for_component: ["针对部件 {code}（{class}）", "for component {code}, {class}"],
+  for_condition: ["立案条件：{condition}", "condition: {condition}"],
+  outside_city: ["此处不在{city}范围内", "This place lies outside {city}"],
   component_which: ["涉及部件", "Which component"],
   component_unknown: ["不指定", "Not named"],
   description_hint: ["看到了什么？", "What is to be seen?"],
@@ -210,6 +212,8 @@ export const WORDS = {
   sending: ["正在上报…", "Sending…"],
   report_done: ["已上报，案件号 {no}", "Reported as case {no}"],
   report_seen: ["此前已上报，案件号 {no}", "Already reported before, as case {no}"],
+  similar_before: ["50 米内已有同类未结案件", "Open cases of this class within 50 m"],
+  open_instead: ["改为打开此案件", "Open it instead"],
   similar: ["附近同类未结案件", "Similar open cases near"],
   similar_line: ["相距 {metres}，{day} 上报", "{metres} away, reported {day}"],
   filters_may_hide: ["当前筛选可能使该案件不显示在地图上", "The filters in force may hide this case on the map"],
@@ -246,7 +250,7 @@ export const WORDS = {
 
 // What was done to a case, by the code of the act (workflow.md, Moves).
 export const ACTS = {
-  report: ["上报", "reported"],
+  report: ["收到上报", "report received"],
   import: ["由其他系统导入", "imported from another system"],
   self_dispose: ["自处理", "disposed of by the collector"],
   ask_verification: ["要求核实", "verification asked"],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.doorstep import PASSWORD, Door, degrees, report
+from tests.doorstep import PASSWORD, Door, degrees, opened_door, report
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
 IDLE = "body[data-idle=true]"
@@ -89,7 +89,7 @@ def visit(browser: Browser, door: Door, request: pytest.FixtureRequest) -> Itera
     yield made
     context.close()
     assert made.complaints == []
-    elsewhere = [url for url in made.asked if not url.startswith((door.address, "data:", "blob:"))]
+    elsewhere = [url for url in made.asked if not url.startswith((made.door.address, "data:", "blob:"))]
     assert elsewhere == [], "no request leaves this machine"
 
 
@@ -173,6 +173,109 @@ def test_a_condition_can_decide_and_is_asked_for(visit: Visit) -> None:
     visit.page.select_option("#place-condition", "2")
     visit.until_address_has("E0102,2")
     assert visit.page.get_attribute("#panel .unit .name", "data-unit") == "WATER"
+
+
+def test_open_cases_of_the_class_near_by_are_told_before_a_report_is_sent(visit: Visit) -> None:
+    known = visit.door.post("/cases", report(330, 150, **{"class": "E0101"}), "collector").json()
+    far = visit.door.post("/cases", report(330, 230, **{"class": "E0101"}), "collector").json()
+    visit.open()
+    visit.page.click("#account")
+    log_in(visit, "collector")
+    where = degrees(340, 150)
+    visit.page.evaluate(f"location.hash = '#place={where['lon']:.7f},{where['lat']:.7f},E0101'")
+    visit.page.click("#report-here")
+    visit.page.wait_for_selector(f"#report-similar [data-case='{known['no']}']")
+    assert str(far["no"]) not in visit.panel, "80 m away"
+    visit.page.click(f"#report-similar [data-case='{known['no']}']")
+    visit.until_address_has(f"case={known['no']}")
+    assert str(known["no"]) in visit.page.inner_text("#panel-head")
+
+
+def test_back_leads_to_what_was_selected_before_and_typing_moves_nothing_twice(visit: Visit) -> None:
+    visit.open()
+    visit.go_to(200, 200, 16.5)
+    visit.click_on(130, 130)
+    first = visit.page.inner_text("#panel-body")
+    steps = visit.page.evaluate("history.length")
+    visit.go_to(210, 210, 17)
+    visit.page.click("label[for=layer-components]")
+    visit.settle()
+    assert visit.page.evaluate("history.length") == steps, "the map and its layers are no steps"
+    visit.click_on(130, 250)
+    second = visit.page.inner_text("#panel-body")
+    assert second != first
+    assert visit.page.evaluate("history.length") == steps + 1
+    visit.page.go_back()
+    visit.settle()
+    assert visit.page.inner_text("#panel-body") == first
+    assert visit.page.is_checked("#layer-components"), "layers stay as the reader has set them"
+    visit.page.go_forward()
+    visit.settle()
+    assert visit.page.inner_text("#panel-body") == second
+    visit.page.go_back()
+    visit.page.go_back()
+    visit.page.wait_for_selector("#panel", state="hidden")
+
+
+def test_the_list_of_cases_follows_the_map_and_the_filters(visit: Visit) -> None:
+    visit.open("/#stage=all")
+    visit.page.click("#list-cases")
+    visit.page.wait_for_selector("#case-list .line")
+    everything = visit.page.locator("#case-list .line").count()
+    assert f"{everything} cases" in visit.page.inner_text("#panel-head")
+    visit.page.fill("#filter-class", "E0101")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator("#case-list .line")).not_to_have_count(everything)
+    visit.page.click("#clear-filters")
+    visit.page.click("label.chip:has(#filter-stage-all)")
+    expect(visit.page.locator("#case-list .line")).to_have_count(everything)
+    visit.go_to(1500, 1500)
+    visit.page.wait_for_selector("[data-word=cases_in_view_none]")
+
+
+def test_two_numbers_are_a_place_in_whichever_order(visit: Visit) -> None:
+    where = degrees(130, 130)
+    lon, lat = round(where["lon"], 6), round(where["lat"], 6)
+    cell = visit.door.get("/locate", lon=lon, lat=lat).json()["cell"]["code"]
+    visit.open()
+    for typed in (f"{lon}, {lat}", f"{lat} {lon}"):
+        visit.page.fill("#search-text", typed)
+        visit.page.wait_for_selector(f"#search-results [data-code='{lon}, {lat}']")
+        visit.page.keyboard.press("Enter")
+        visit.until_address_has(f"place={lon},{lat}")
+        assert cell in visit.panel
+        visit.page.click("#panel-close")
+        visit.settle()
+
+
+def test_a_place_outside_is_answered_calmly_and_a_strange_link_in_words(visit: Visit) -> None:
+    visit.open()
+    visit.go_to(380, 200, 16)
+    visit.click_on(700, 200)
+    visit.page.wait_for_selector("#panel .outside")
+    assert "lies outside" in visit.panel
+    assert visit.page.locator("#panel .problem").count() == 0
+    where = degrees(130, 130)
+    visit.page.evaluate(f"location.hash = '#place={where['lat']:.6f},{where['lon']:.6f}&layers=zzz'")
+    expect(visit.page.locator("#panel .outside")).to_contain_text("swapped")
+    assert visit.page.is_visible("#notice [data-word=link_partly]")
+    visit.page.evaluate("location.hash = '#case=12'")
+    visit.page.wait_for_selector("#panel", state="hidden")
+    assert visit.page.is_visible("#notice [data-word=link_partly]")
+    visit.complaints = [said for said in visit.complaints if "422" not in said]  # the browser's own line
+
+
+def test_a_list_that_would_open_below_the_fold_opens_upwards(visit: Visit) -> None:
+    visit.open("/#layers=cells,cases,heat")
+    visit.page.click("#filter-class")
+    visit.page.wait_for_selector("#filter-class-list [role=option]")
+    box = visit.page.locator("#filter-class-list").bounding_box()
+    side = visit.page.locator("#side").bounding_box()
+    assert box is not None
+    assert side is not None
+    assert box["y"] >= side["y"]
+    assert box["y"] + box["height"] <= side["y"] + side["height"]
+    assert box["height"] > 150
 
 
 def test_filters_change_what_is_drawn_and_stand_in_the_address(visit: Visit) -> None:
@@ -278,6 +381,24 @@ def test_who_may_not_report_is_told_so_in_words(visit: Visit) -> None:
         visit.settle()
     assert visit.page.locator("#send-report:enabled").count() == 0
     assert "{" not in visit.panel
+
+
+def test_where_reading_needs_an_account_the_page_waits_with_the_city_and_a_log_in(visit: Visit) -> None:
+    with opened_door(visit.door.engine, visit.door.house.city, "accounts") as closed:
+        visit.door = closed
+        visit.open()
+        name = visit.page.inner_text("#city-name")
+        assert name
+        visit.page.click("#enter")
+        log_in(visit, "planner")
+        assert visit.drawn("cells") > 0
+        visit.page.click("#account")
+        visit.page.click("#log-out")
+        visit.page.wait_for_selector("#enter")
+        visit.settle()
+        assert visit.page.inner_text("#city-name") == name
+        assert visit.page.locator("#map canvas").count() == 0
+        visit.page.goto("about:blank")
 
 
 def test_a_wrong_password_is_said_and_nothing_else(visit: Visit) -> None:
