@@ -56,6 +56,8 @@ export class Combobox {
   ask() {
     clearTimeout(this.waiting);
     const mine = (this.typed += 1);
+    this.pending = true;
+    this.taking = false;
     this.waiting = setTimeout(async () => {
       const items = await this.find(this.input.value);
       if (items !== undefined && mine === this.typed && document.activeElement === this.input) this.open(items);
@@ -63,6 +65,8 @@ export class Combobox {
   }
 
   open(items) {
+    const taking = this.taking && items.length > 0;
+    this.pending = this.taking = false;
     this.items = items;
     this.active = -1;
     this.list.replaceChildren(...items.map((item, place) => this.line(item, place)));
@@ -75,6 +79,10 @@ export class Combobox {
     this.input.removeAttribute("aria-activedescendant");
     this.list.scrollTop = 0;
     if (this.isOpen) this.fit();
+    if (taking) {
+      this.move(1);
+      if (this.active >= 0) this.take(this.active);
+    }
   }
 
   // Upwards where there is more room above than below: below the fold it would look as if nothing came.
@@ -106,6 +114,7 @@ export class Combobox {
   close() {
     clearTimeout(this.waiting);
     this.typed += 1;
+    this.pending = this.taking = false;
     this.list.hidden = true;
     this.input.setAttribute("aria-expanded", "false");
     this.input.removeAttribute("aria-activedescendant");
@@ -139,6 +148,9 @@ export class Combobox {
       event.preventDefault();
       if (this.isOpen) this.move(event.key === "ArrowDown" ? 1 : -1);
       else this.ask();
+    } else if (event.key === "Enter" && this.pending) {
+      event.preventDefault();
+      this.taking = true; // who types faster than the list comes means its first line
     } else if (event.key === "Enter" && this.isOpen && this.items.length) {
       event.preventDefault();
       if (this.active < 0) this.move(1);

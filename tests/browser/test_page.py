@@ -225,10 +225,11 @@ def test_the_list_of_cases_follows_the_map_and_the_filters(visit: Visit) -> None
     assert f"{everything} cases" in visit.page.inner_text("#panel-head")
     visit.page.fill("#filter-class", "E0101")
     visit.page.keyboard.press("Enter")
-    expect(visit.page.locator("#case-list .line")).not_to_have_count(everything)
+    visit.until_address_has("class=E0101")
+    expect(visit.page.locator("#case-list .line")).not_to_have_count(everything, timeout=20_000)
     visit.page.click("#clear-filters")
     visit.page.click("label.chip:has(#filter-stage-all)")
-    expect(visit.page.locator("#case-list .line")).to_have_count(everything)
+    expect(visit.page.locator("#case-list .line")).to_have_count(everything, timeout=20_000)
     visit.go_to(1500, 1500)
     visit.page.wait_for_selector("[data-word=cases_in_view_none]")
 
