@@ -100,6 +100,5 @@ def draw_pictures(browser: Browser, address: str) -> None:  # noqa: F811
 
 
 def keep(page: Page, name: str) -> None:
-    """A picture of the page in docs/, in 256 colours: a third of the bytes."""
-    image = Image.open(io.BytesIO(page.screenshot()))
-    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(DOCS / name, optimize=True)
+    """A picture of the page in docs/, packed as well as can be; with fewer colours the legend would not be true."""
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(DOCS / name, optimize=True)
