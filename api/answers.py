@@ -96,7 +96,7 @@ MEANINGS = {
     404: "there is no such thing",
     405: "this address does not take that method",
     408: "the request's body did not arrive in time",
-    409: "the same key came with another report before",
+    409: "it is not in the state in which this can be done; the same key came with another report; somebody was first",
     413: "more was sent than is taken",
     422: "a value is not what it must be; `where` names it, `mend` says what would do",
     500: "a defect of Wanmi",

@@ -21,7 +21,7 @@ from gis.history import record_change
 from gis.migrate import made_for, migrate
 from grids.areas import load_areas, load_cells, load_responsibility
 from grids.city import City, insert_city, is_loaded
-from grids.cut import cut_all
+from grids.cut import cut_all, fitted
 from grids.ground import load_ground
 from layers.catalogue import load_catalogue
 from layers.components import load_components
@@ -32,7 +32,8 @@ BATCH = 4_000
 TABLES = (
     "cases.report, cases.event, cases.case, cases.rule_role, cases.rule, layers.component, layers.collector, "
     "layers.unit, layers.time_limit, layers.condition, layers.class, layers.major, grids.responsibility_cell, "
-    "grids.responsibility, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+    "grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, grids.edition, "
+    "grids.cell, grids.barrier, grids.area, grids.city, gis.change"
 )
 
 
@@ -122,7 +123,7 @@ def load_city(
 
 
 def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, Any]:
-    """The frames of a city from its source, with the first grid cut when the source brings none."""
+    """The frames of a city from its source, with the grid cut when the source brings none."""
     if "simulation" in city.profile:
         from cases.simulate import simulate_city  # here: a source is needed once in a database's life
 
@@ -140,8 +141,12 @@ def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, An
         with stages.stage("read", f"reading {city.name_en}", f"读取{city.name_zh}数据"), _fitting(city):
             frames = opendata.read_city(city.folder, source, stages)
     if "cells" not in frames:
-        with stages.stage("cut", "cutting the first grid", "划分单元网格(首版)"):
-            frames["cells"] = cut_all(frames["areas"])
+        with stages.stage("cut", "cutting the unit grid", "划分单元网格"):
+            target_m2 = float(city.profile.get("target_cell_m2", 10_000))
+            frames["cells"] = cut_all(
+                frames["areas"], frames["barriers"], target_m2=target_m2, progress=lambda share: stages("", share)
+            )
+            frames["areas"] = fitted(frames["areas"], frames["cells"])
     return frames
 
 

@@ -14,6 +14,7 @@ import typer
 
 from api.accounts import accounts
 from api.door import CityOption, Door, opened, show, speaker
+from api.grid import grid
 from gis.settings import Settings, read_settings
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(accounts, name="account")
+app.add_typer(grid, name="grid")
 
 
 @app.callback()

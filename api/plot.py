@@ -74,7 +74,7 @@ def heat_png(
     _ground(ax, areas, barriers)
     _heat(ax, areas, surface, grid, top)
     _borders(ax, areas)
-    taken = np.vstack([_scale_and_north(ax, _outline(areas), letters), _hot_spots(ax, top_cells)])
+    taken = np.vstack([scale_and_north(ax, _outline(areas), letters), _hot_spots(ax, top_cells)])
     _names(ax, canvas.get_renderer(), areas, barriers, taken, letters)
     sheet.head(pen, page, said)
     sheet.density(pen, page, said, top)
@@ -123,13 +123,15 @@ def _paths(geometries: Any) -> list[Any]:
     return made
 
 
-def _fill(ax: Axes, geometries: Any, order: float, **style: Any) -> None:
+def fill(ax: Axes, geometries: Any, order: float, **style: Any) -> None:
+    """Draw the polygons among the geometries, holes as holes."""
     from matplotlib.collections import PathCollection
 
     ax.add_collection(PathCollection(_paths(geometries), zorder=order, **style), autolim=False)
 
 
-def _stroke(ax: Axes, geometries: Any, order: float, **style: Any) -> None:
+def stroke(ax: Axes, geometries: Any, order: float, **style: Any) -> None:
+    """Draw the lines among the geometries."""
     from matplotlib.collections import LineCollection
 
     lines = shapely.get_parts(np.asarray(geometries, object))
@@ -142,20 +144,20 @@ def _stroke(ax: Axes, geometries: Any, order: float, **style: Any) -> None:
 def _ground(ax: Axes, areas: GeoDataFrame, barriers: GeoDataFrame) -> None:
     """Parks, buildings, water, rails and streets by grade; what lies outside the city is paled."""
     kinds = {kind: frame for kind, frame in barriers.groupby("kind")}
-    for kind, order, fill in (("green", 1.0, GREEN), ("building", 1.1, BUILDING), ("water", 1.2, WATER)):
+    for kind, order, tone in (("green", 1.0, GREEN), ("building", 1.1, BUILDING), ("water", 1.2, WATER)):
         if kind in kinds:
-            _fill(ax, kinds[kind].geometry, order, facecolor=fill, edgecolor="none")
+            fill(ax, kinds[kind].geometry, order, facecolor=tone, edgecolor="none")
     if "street" in kinds:
         for grade, width in STREETS_PT.items():
             lines = kinds["street"].loc[kinds["street"]["grade"] == grade, "geometry"]
-            _stroke(ax, lines, 1.3 + width / 100, color=STREET_CASING, linewidth=width + 0.7)
-            _stroke(ax, lines, 1.4 + width / 100, color="white" if width > 0.5 else "#fdfbf7", linewidth=width)
+            stroke(ax, lines, 1.3 + width / 100, color=STREET_CASING, linewidth=width + 0.7)
+            stroke(ax, lines, 1.4 + width / 100, color="white" if width > 0.5 else "#fdfbf7", linewidth=width)
     if "rail" in kinds:
-        _stroke(ax, kinds["rail"].geometry, 1.5, color=RAIL, linewidth=1.6)
-        _stroke(ax, kinds["rail"].geometry, 1.51, color="white", linewidth=0.9, linestyle=(0, (5, 5)), capstyle="butt")
+        stroke(ax, kinds["rail"].geometry, 1.5, color=RAIL, linewidth=1.6)
+        stroke(ax, kinds["rail"].geometry, 1.51, color="white", linewidth=0.9, linestyle=(0, (5, 5)), capstyle="butt")
     (west, east), (south, north) = ax.get_xlim(), ax.get_ylim()
     view = shapely.box(west, south, east, north)
-    _fill(ax, [view - _outline(areas)], 1.6, facecolor=OUTSIDE, alpha=0.72, edgecolor="none")
+    fill(ax, [view - _outline(areas)], 1.6, facecolor=OUTSIDE, alpha=0.72, edgecolor="none")
 
 
 def _heat(ax: Axes, areas: GeoDataFrame, surface: npt.NDArray[np.float64], grid: RasterGrid, top: float) -> None:
@@ -180,7 +182,7 @@ def _borders(ax: Axes, areas: GeoDataFrame) -> None:
         ("district", 2.0, BORDER, "solid"),
     ):
         frame = at_level(areas, level)
-        _fill(ax, frame.geometry, 3 + width / 100, facecolor="none", edgecolor=tone, linewidth=width, linestyle=dash)
+        fill(ax, frame.geometry, 3 + width / 100, facecolor="none", edgecolor=tone, linewidth=width, linestyle=dash)
 
 
 def _names(
@@ -243,7 +245,7 @@ def _hot_spots(ax: Axes, cells: GeoDataFrame) -> Boxes:
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3.2, foreground="white")]
-    _fill(ax, cells.geometry, 6, facecolor="none", edgecolor=CELL, linewidth=1.6, path_effects=halo)
+    fill(ax, cells.geometry, 6, facecolor="none", edgecolor=CELL, linewidth=1.6, path_effects=halo)
     to_pixels = ax.transData.transform
     bounds = cells.geometry.bounds.to_numpy().reshape(-1, 4)
     outlines = np.hstack([to_pixels(bounds[:, :2]) - CELL_GAP_PX, to_pixels(bounds[:, 2:]) + CELL_GAP_PX])
@@ -270,8 +272,11 @@ def _hot_spots(ax: Axes, cells: GeoDataFrame) -> Boxes:
     return np.vstack([outlines, leaders, boxes_around(here + away, BADGE_PX, BADGE_PX)])
 
 
-def _scale_and_north(ax: Axes, city: shapely.Geometry, letters: Lettering) -> Boxes:
-    """A scale bar of a round length at the lower left, an arrow to grid north in a free corner; their pixels."""
+def scale_and_north(ax: Axes, city: shapely.Geometry, letters: Lettering, *, halved: bool = True) -> Boxes:
+    """A scale bar of a round length at the lower left, an arrow to grid north in a free corner; their pixels.
+
+    halved: its middle has a number too, for which a small map has no room.
+    """
     from matplotlib.patches import Rectangle
 
     (west, east), (south, north) = ax.get_xlim(), ax.get_ylim()
@@ -292,7 +297,7 @@ def _scale_and_north(ax: Axes, city: shapely.Geometry, letters: Lettering) -> Bo
     )
     for half, tone in ((0, INK), (1, "white")):
         ax.add_patch(Rectangle((x + half * length / 2, y), length / 2, thick, fc=tone, ec=INK, lw=0.8, zorder=8.1))
-    for share in (0.0, 0.5, 1.0):
+    for share in (0.0, 0.5, 1.0) if halved else (0.0, 1.0):
         metres = length * share
         text = (
             f"{metres / 1000:g}" + (" km" if share == 1 else "")

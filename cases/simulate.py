@@ -19,7 +19,7 @@ import shapely
 from cases.simulate_reports import simulate_reports
 from cases.worktime import WorkCalendar
 from gis.errors import UnfitFile
-from grids.cut import cut_all
+from grids.cut import cut_all, fitted
 from grids.simulate import simulate_ground
 from grids.simulate_frame import density
 from layers.simulate import simulate_layers
@@ -86,7 +86,13 @@ def simulate_city(folder: Path, progress: Progress) -> dict[str, Any]:
         areas[column] = pd.to_numeric(areas[column])
     drawn, barriers = simulate_ground(profile, areas, of_ground, part(0.0, 0.4))
     progress("cells | 单元网格", 0.4)
-    cells = cut_all(drawn, target_m2=profile["target_cell_m2"])
+    cells = cut_all(
+        drawn,
+        barriers,
+        target_m2=profile["target_cell_m2"],
+        progress=lambda share: progress("cells | 单元网格", 0.4 + 0.05 * share),
+    )
+    drawn = fitted(drawn, cells)
     cells["area_class"] = _area_classes(profile, cells)
     units, collectors, responsibility, components = simulate_layers(
         profile, tables, drawn, barriers, cells, of_layers, part(0.45, 0.75)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
+from shapely.geometry import Polygon
 from sqlalchemy import Connection
 
 from gis.crs import snap
@@ -12,6 +14,11 @@ from gis.db import copy_frame, query
 from gis.errors import Invalid
 from gis.history import Version
 from gis.layer import Layer
+from grids.coverage import STEP_M
+
+FIT_M = 0.002  #: communities whose borders are nearer than this to each other fit
+FIT_M2 = 0.01
+SLIVER_M = 10.0  #: ground between communities that is wider than this is outside of the city
 
 AREAS = Layer(
     name="areas",
@@ -39,11 +46,11 @@ CELLS = Layer(
     relation="cell",
     key="code",
     geometry=("Polygon",),
-    columns=("code", "community_code", "area_m2", "area_class", "simulated"),
+    columns=("code", "community_code", "area_m2", "perimeter_m", "compactness", "area_class", "simulated"),
     title_zh="单元网格",
     title_en="Unit grid cells",
     min_zoom=13,
-    tile_columns=("code", "community_code", "area_m2", "area_class"),
+    tile_columns=("code", "community_code", "area_m2", "perimeter_m", "compactness", "area_class"),
 )
 
 
@@ -89,4 +96,55 @@ def _refuse_invalid(codes: pd.Series, geometry: gpd.GeoSeries) -> None:
             f"{int(broken.sum())} 个面无效,首个为 {code}:{reason}",
             mend="repair it (QGIS: Fix geometries) and load again",
             code=code,
+        )
+
+
+def refuse_untiled(communities: gpd.GeoDataFrame) -> None:
+    """Raise Invalid, with the place, for communities (code, geometry in metres) that overlap or leave a sliver between
+    them: a cell belongs to exactly one. Ground between them that is wide is no sliver (a lake, another city's ground).
+    """
+    shapes = np.asarray(communities.geometry.array, dtype=object)
+    codes = communities["code"].to_numpy()
+    if not shapely.is_valid(shapes).all():
+        return  # refused one by one, with the reason
+    i, j = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    i, j = i[i < j], j[i < j]
+    common = shapely.intersection(shapes[i], shapes[j])
+    width_m = 2 * shapely.area(common) / np.maximum(shapely.length(common), STEP_M)
+    bad = np.flatnonzero((shapely.area(common) > FIT_M2) & (width_m > FIT_M))
+    if len(bad):
+        worst = bad[np.argmax(shapely.area(common[bad]))]
+        place = shapely.point_on_surface(common[worst])
+        raise Invalid(
+            f"{len(bad)} pair(s) of communities overlap: {codes[i[worst]]} and {codes[j[worst]]} by "
+            f"{shapely.area(common[worst]):.2f} m2 at {place.x:.2f} {place.y:.2f}.",
+            f"{len(bad)} 对社区边界重叠；{codes[i[worst]]} 与 {codes[j[worst]]} 重叠 "
+            f"{shapely.area(common[worst]):.2f} 平方米，位于 {place.x:.2f} {place.y:.2f}。",
+            mend="give the ground to one of them (QGIS: Check geometries, or Fix geometries and Snap), then cut again",
+            mend_zh="请将重叠部分划归其中一个社区（QGIS：检查几何、吸附），再重新划分",
+            community=codes[i[worst]],
+            other=codes[j[worst]],
+            overlap_m2=round(float(shapely.area(common[worst])), 3),
+            x=round(place.x, 3),
+            y=round(place.y, 3),
+        )
+    whole = shapely.get_parts(shapely.union_all(shapes))
+    gaps = np.array([Polygon(ring) for part in whole for ring in part.interiors], dtype=object)
+    width_m = 2 * shapely.area(gaps) / np.maximum(shapely.length(gaps), STEP_M)
+    bad = np.flatnonzero((shapely.area(gaps) > FIT_M2) & (width_m > FIT_M) & (width_m < SLIVER_M))
+    if len(bad):
+        worst = bad[np.argmax(shapely.area(gaps[bad]))]
+        place = shapely.point_on_surface(gaps[worst])
+        beside = ", ".join(codes[shapely.dwithin(shapes, gaps[worst], STEP_M)])
+        raise Invalid(
+            f"{len(bad)} sliver(s) lie between communities: the largest, {shapely.area(gaps[worst]):.2f} m2 at "
+            f"{place.x:.2f} {place.y:.2f}, between {beside}.",
+            f"社区之间有 {len(bad)} 处缝隙；最大者 {shapely.area(gaps[worst]):.2f} 平方米，"
+            f"位于 {place.x:.2f} {place.y:.2f}，相邻社区 {beside}。",
+            mend="snap their borders to each other (QGIS: Snap geometries to layer), then cut again",
+            mend_zh="请将相邻社区边界互相吸附（QGIS：吸附几何到图层），再重新划分",
+            gap_m2=round(float(shapely.area(gaps[worst])), 3),
+            communities=beside,
+            x=round(place.x, 3),
+            y=round(place.y, 3),
         )

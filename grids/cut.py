@@ -1,75 +1,290 @@
-"""The first grid: squares clipped to communities, slivers merged.
+"""Cutting the unit grid: barriers and a community's border in, cells of about 10 000 m² out.
 
-A cell (单元网格) is "usually about 10 000 m²", lies in exactly one community, and cells neither overlap nor leave
-gaps (CJ/T 213-2005, GB/T 30428.1-2013). This cutter knows no streets: cells are squares of one lattice that is
-the same for the whole city, so its cells cut through blocks and buildings.
+A cell (单元网格) is "usually about 10 000 m²", lies in exactly one community, follows streets, water and yards, cuts
+no building, and cells neither overlap nor leave gaps (CJ/T 213-2005, GB/T 30428.1-2013). Blocks come from
+:mod:`grids.enclose`; here small ones join a neighbour, large ones are divided by balanced cuts
+(:mod:`grids.divide`), and the cells are numbered.
 
-Exactness. Every coordinate is a multiple of 2⁻¹⁰ m. Before clipping, each edge of a community gets a vertex where
-it crosses the lattice, computed from the edge alone in one fixed direction: the community on the other side of
-the edge gets the very same vertex. After that the lattice meets a border only in vertices, clipping invents no
-coordinate, and cells of neighbouring communities fit as their borders do. A vertex so inserted may lie up to half
-a millimetre beside the edge it was put on.
+Each community is cut by itself, from what lies in it; a new street changes only the blocks it touches and those that
+were joined with them.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from gis.errors import Invalid
+from grids.areas import refuse_untiled
+from grids.coverage import (
+    Floats,
+    Geometries,
+    Ints,
+    densified,
+    face_of,
+    noded,
+    owners_with_neighbours,
+    shared_sides,
+    snapped,
+    united,
+)
+from grids.detour import around
+from grids.divide import balanced_cuts
+from grids.enclose import barrier_lines, enclose, faces_of, opened
 
-STEPS_PER_METRE = 1024  #: all coordinates are multiples of 2⁻¹⁰ m
 LARGEST_SERIAL = 999  #: three digits in the cell's code (GB/T 30428.1-2013)
+SMALLEST = 0.5  #: of the target: a block below this joins a neighbour
+LARGEST = 1.6  #: of the target: a cell above this is divided once more
+THIN_M = 20.0  #: a block narrower than this in the mean is no cell by itself
+#: what a union is worth: its compactness, less these times …
+OFF = 0.6  #: … how far it is from a multiple of the target (logarithm)
+RANK = 0.06  #: … the rank of the barrier that goes lost
+OVER = 0.15  #: … 1 if it would have to be divided again
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Geometries = NDArray[np.object_]
+
+def wished(area_m2: float, target_m2: float) -> int:
+    """Into how many cells an area is divided: the number whose cells are nearest to the target, as a ratio."""
+    few = max(int(area_m2 / target_m2), 1)
+    return few if area_m2 / few / target_m2 <= target_m2 * (few + 1) / area_m2 else few + 1
 
 
-def snapped(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
-    """The geometry with every vertex moved to the nearest multiple of 2⁻¹⁰ m.
+def cut(
+    community: Polygon | MultiPolygon,
+    barriers: gpd.GeoDataFrame | None = None,
+    *,
+    components: gpd.GeoSeries | None = None,
+    target_m2: float = 10_000,
+    tolerance_m: float = 1.0,
+    divide: bool = True,
+) -> gpd.GeoSeries:
+    """Cells that cover the community once, follow the barriers, and lie near the target area.
 
-    Vertex by vertex, so that two neighbours that shared a vertex still do. Raises Invalid if that makes the
-    geometry cross itself (it was narrower than a millimetre somewhere).
+    community   : in metres; holes and several parts are allowed
+    barriers    : the ground (columns kind, grade, geometry, same system): streets, water, rail, walls, paths divide,
+                  buildings are not cut; None or empty: balanced cuts alone
+    components  : points from which balanced cuts keep a metre where they can
+    target_m2   : area of a cell; blocks below half of it join a neighbour, blocks above √2 of it are divided
+    tolerance_m : an end of a barrier that stops this short of another line is joined to it
+    divide      : False leaves large blocks whole (outside the centre a cell may have any size)
+    Returns single-part polygons in no particular order (see :func:`number`), without CRS. Raises Invalid for an empty
+    or self-crossing community, one in degrees, or a target that is not positive.
     """
-    moved = shapely.transform(geometry, lambda xy: np.round(xy * STEPS_PER_METRE) / STEPS_PER_METRE)
-    moved = shapely.remove_repeated_points(moved)
-    if moved.is_empty or not moved.is_valid:
-        reason = shapely.is_valid_reason(moved)
-        raise Invalid(
-            f"A community's border crosses itself: {reason}.",
-            f"社区边界自相交：{reason}。",
-            mend="Repair the border of this community, then cut again.",
-            mend_zh="请修复该社区边界后重新划分。",
-        )
-    return moved
+    ground = _Ground.of(barriers, components, target_m2)
+    return gpd.GeoSeries(_cut(community, ground, target_m2=target_m2, tolerance_m=tolerance_m, divide=divide))
 
 
-def cut(community: Polygon | MultiPolygon, *, target_m2: float = 10_000) -> gpd.GeoSeries:
-    """Cells of the first grid: an exact partition of the community into single-part polygons.
+class _Ground:
+    """The barriers and buildings of a city, indexed once for all communities."""
 
-    community : in metres; holes and several parts are allowed
-    target_m2 : area of a whole cell; pieces below half of it join the neighbour with the longest common side.
-                A part of the community that is smaller than that and stands alone stays a small cell.
-    Returns the cells in no particular order (see :func:`number`), without CRS.
-    Raises Invalid for an empty or self-crossing community or a target that is not positive.
-    """
+    def __init__(
+        self, lines: Geometries, ranks: Ints, surfaces: Geometries, buildings: Geometries, components: Geometries
+    ) -> None:
+        self.lines, self.ranks, self.surfaces = lines, ranks, surfaces
+        self.buildings, self.components = buildings, components
+        self.line_tree = shapely.STRtree(lines)
+        self.surface_tree = shapely.STRtree(surfaces)
+        self.building_tree = shapely.STRtree(buildings)
+        self.component_tree = shapely.STRtree(components)
+
+    def buildings_in(self, block: Polygon | MultiPolygon) -> Geometries:
+        """The buildings that meet a block."""
+        return self.buildings[np.sort(self.building_tree.query(block, predicate="intersects"))]
+
+    def components_in(self, block: Polygon) -> Geometries:
+        """The components in a block or within a metre of it."""
+        return self.components[np.sort(self.component_tree.query(block, predicate="dwithin", distance=1.0))]
+
+    @classmethod
+    def of(cls, barriers: gpd.GeoDataFrame | None, components: gpd.GeoSeries | None, target_m2: float) -> _Ground:
+        nothing = np.empty(0, dtype=object)
+        points = nothing if components is None else np.asarray(components.array, dtype=object)
+        points = points[shapely.get_type_id(points) == 0]
+        if barriers is None or not len(barriers):
+            return cls(nothing, np.empty(0, dtype=np.int64), nothing, nothing, points)
+        lines, ranks, surfaces = barrier_lines(barriers, target_m2=target_m2)
+        built = np.asarray(barriers.geometry.array[(barriers["kind"] == "building").to_numpy()], dtype=object)
+        return cls(lines, ranks, surfaces, np.asarray(shapely.get_parts(built), dtype=object), points)
+
+
+def _refuse_unfit(community: Polygon | MultiPolygon, target_m2: float) -> None:
     if not target_m2 > 0:
         raise Invalid(f"The target area must be positive, not {target_m2}.", f"目标面积必须为正数：{target_m2}。")
-    if community.is_empty:
+    if community.is_empty or not community.area > 0:
         raise Invalid("The community has no area.", "社区没有面积。")
-    side_m = round(float(np.sqrt(target_m2)) * STEPS_PER_METRE) / STEPS_PER_METRE
-    whole = _noded_on_lattice(shapely.get_parts(snapped(community)), side_m)
-    pieces = _clipped(_clipped(whole, side_m, axis=0), side_m, axis=1)
-    pieces = _noded_on_each_other(pieces, side_m)
-    return gpd.GeoSeries(_without_slivers(pieces, target_m2 / 2))
+    west, south, east, north = community.bounds
+    if abs(west) <= 360 and abs(east) <= 360 and abs(south) <= 90 and abs(north) <= 90 and community.area < 1:
+        raise Invalid(
+            "The community seems to be in degrees; cells are cut in metres.",
+            "社区坐标疑为经纬度；划分网格须使用以米为单位的坐标。",
+            mend="transform it to the city's projected system (GeoDataFrame.to_crs) and cut again",
+            mend_zh="请先投影到城市的平面坐标系（GeoDataFrame.to_crs）再划分",
+        )
+
+
+def _cut(
+    community: Polygon | MultiPolygon, ground: _Ground, *, target_m2: float, tolerance_m: float, divide: bool
+) -> Geometries:
+    _refuse_unfit(community, target_m2)
+    parts = densified(np.asarray(shapely.get_parts(snapped(community)), dtype=object))
+    whole: Polygon | MultiPolygon = parts[0] if len(parts) == 1 else MultiPolygon(list(parts))
+    rows = np.sort(ground.line_tree.query(whole, predicate="intersects"))
+    lines, ranks = ground.lines[rows], ground.ranks[rows]
+    surfaces = ground.surfaces[np.sort(ground.surface_tree.query(whole, predicate="intersects"))]
+    blocks = _sorted(enclose(whole, lines, surfaces, ground.buildings_in(whole), tolerance_m=tolerance_m))
+    blocks = _merged(blocks, _resistance(lines, ranks), target_m2)
+    if (shapely.get_num_interior_rings(blocks) > 0).any():  # joining made a block lie around others
+        blocks = opened(whole, blocks, ground.buildings_in(whole))
+    if not divide:
+        return blocks
+    cells = _divided(whole, blocks, ground, target_m2)
+    if (shapely.area(cells) > LARGEST * target_m2).any():  # a way around buildings swallowed a cut
+        cells = _divided(whole, cells, ground, target_m2, above=LARGEST)
+    return cells
+
+
+def _sorted(polygons: Geometries) -> Geometries:
+    """In an order that depends on where they lie alone."""
+    bounds = shapely.bounds(polygons)
+    return np.asarray(polygons[np.lexsort((shapely.area(polygons), bounds[:, 1], bounds[:, 0]))], dtype=object)
+
+
+def _resistance(lines: Geometries, ranks: Ints) -> Callable[[Geometries, Ints, Ints], Floats]:
+    """A function: the rank, weighted by length, of what the sides common to pairs of faces follow."""
+    tree = shapely.STRtree(lines)
+
+    def of(faces: Geometries, i: Ints, j: Ints) -> Floats:
+        found = np.zeros(len(i))
+        if not len(lines) or not len(i):
+            return found
+        common = shapely.intersection(shapely.boundary(faces[i]), shapely.boundary(faces[j]))
+        parts, of_pair = shapely.get_parts(common, return_index=True)
+        line = shapely.get_dimensions(parts) == 1
+        parts, of_pair = parts[line], of_pair[line]
+        length = shapely.length(parts)
+        middle = shapely.line_interpolate_point(parts, 0.5, normalized=True)
+        part, near = tree.query(middle, predicate="dwithin", distance=0.05)
+        rank = np.zeros(len(parts))
+        np.maximum.at(rank, part, ranks[near])
+        weight = np.bincount(of_pair, weights=length, minlength=len(i))
+        np.add.at(found, of_pair, rank * length)
+        return found / np.maximum(weight, 1e-9)
+
+    return of
+
+
+def _merged(faces: Geometries, resistance: Callable[[Geometries, Ints, Ints], Floats], target_m2: float) -> Geometries:
+    """Faces below half the target joined to a neighbour, smallest first.
+
+    The neighbour is the one with which the whole is most compact, lies nearest to a multiple of the target, and across
+    the weakest barrier.
+    """
+    if len(faces) < 2:
+        return faces
+    area = shapely.area(faces).tolist()
+    around = shapely.length(faces).tolist()
+    i, j, length = shared_sides(faces)
+    rank = resistance(faces, i, j)
+    beside: list[dict[int, tuple[float, float]]] = [{} for _ in faces]
+    for a, b, m, strength in zip(i.tolist(), j.tolist(), length.tolist(), rank.tolist(), strict=True):
+        beside[a][b] = beside[b][a] = (m, m * strength)
+
+    def worth(one: int, other: int) -> float:
+        m, strength = beside[one][other]
+        both = area[one] + area[other]
+        compact = 4 * np.pi * both / (around[one] + around[other] - 2 * m) ** 2
+        off = abs(np.log(both / target_m2 / wished(both, target_m2)))
+        parts = wished(both, target_m2)
+        again = parts > max(wished(area[one], target_m2), wished(area[other], target_m2))
+        return float(compact - OFF * off - RANK * strength / m - OVER * again)
+
+    def small(one: int) -> bool:
+        return bool(area[one] < smallest or 2 * area[one] / around[one] < THIN_M)
+
+    members = [[row] for row in range(len(faces))]
+    smallest = SMALLEST * target_m2
+    queue = [(value, row) for row, value in enumerate(area) if small(row)]
+    heapq.heapify(queue)
+    gone = [False] * len(faces)
+    while queue:
+        value, row = heapq.heappop(queue)
+        if gone[row] or value != area[row] or not beside[row]:
+            continue
+        into = max(beside[row], key=lambda other: (worth(row, other), -other))
+        gone[row] = True
+        around[into] += around[row] - 2 * beside[row][into][0]
+        area[into] += area[row]
+        members[into] += members[row]
+        for other, (m, strength) in beside[row].items():
+            del beside[other][row]
+            if other != into:
+                had = beside[into].get(other, (0.0, 0.0))
+                beside[into][other] = beside[other][into] = (had[0] + m, had[1] + strength)
+        if small(into):
+            heapq.heappush(queue, (area[into], into))
+    owner = np.empty(len(faces), dtype=np.int64)
+    for row, rows in enumerate(members):
+        if not gone[row]:
+            owner[rows] = row
+    return united(faces, owner)
+
+
+def _divided(
+    community: Polygon | MultiPolygon, blocks: Geometries, ground: _Ground, target_m2: float, *, above: float = 0.0
+) -> Geometries:
+    """Each block above a multiple of the target in as many cells as its area asks for, by balanced cuts."""
+    cuts = [np.empty(0, dtype=object)]
+    areas = shapely.area(blocks)
+    wish = np.array([wished(area, target_m2) if area > above * target_m2 else 1 for area in areas.tolist()])
+    for row in np.flatnonzero(wish > 1).tolist():
+        block = blocks[row]
+        houses = ground.buildings_in(block)
+        lines = balanced_cuts(block, int(wish[row]), houses)
+        cuts.append(around(block, lines, houses, ground.components_in(block)))
+    pieces = faces_of(community, [*shapely.boundary(blocks), *np.concatenate(cuts)])
+    of = face_of(pieces, blocks)
+    if (of < 0).any():  # a hairline between two lines that all but coincide
+        of = owners_with_neighbours(pieces, of)
+    order = np.argsort(of, kind="stable")
+    rows, first, count = np.unique(of[order], return_index=True, return_counts=True)
+    cells = []
+    for row, begin, many in zip(rows.tolist(), first.tolist(), count.tolist(), strict=True):
+        cells.append(joined(pieces[order[begin : begin + many]], 0.55 * shapely.area(blocks[row]) / wish[row]))
+    return np.concatenate(cells)
+
+
+def joined(pieces: Geometries, smallest_m2: float) -> Geometries:
+    """Fragments below an area joined to the neighbour with the longest common side, smallest first."""
+    if len(pieces) < 2 or shapely.area(pieces).min() >= smallest_m2:
+        return pieces
+    area = shapely.area(pieces).tolist()
+    beside: list[dict[int, float]] = [{} for _ in pieces]
+    for i, j, length in zip(*(column.tolist() for column in shared_sides(pieces)), strict=True):
+        beside[i][j] = beside[j][i] = length
+    owner = list(range(len(pieces)))
+    queue = [(value, row) for row, value in enumerate(area) if value < smallest_m2]
+    heapq.heapify(queue)
+    while queue:
+        value, row = heapq.heappop(queue)
+        if owner[row] != row or value != area[row] or not beside[row]:
+            continue
+        into = max(beside[row], key=lambda other: (beside[row][other], -other))
+        owner = [into if one == row else one for one in owner]
+        area[into] += area[row]
+        for other, length in beside[row].items():
+            del beside[other][row]
+            if other != into:
+                beside[into][other] = beside[other][into] = beside[into].get(other, 0.0) + length
+        if area[into] < smallest_m2:
+            heapq.heappush(queue, (area[into], into))
+    return united(pieces, np.asarray(owner))
 
 
 def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_000) -> list[str]:
@@ -96,200 +311,69 @@ def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_0
 
 def cut_all(
     areas: gpd.GeoDataFrame,
+    barriers: gpd.GeoDataFrame | None = None,
     *,
+    components: gpd.GeoSeries | None = None,
     target_m2: float = 10_000,
+    tolerance_m: float = 1.0,
     progress: Callable[[float], None] | None = None,
 ) -> gpd.GeoDataFrame:
-    """The first grid of a city: every community of ``areas`` (12-digit codes) cut and numbered.
+    """The grid of a city: every community of ``areas`` (12-digit codes) cut and numbered.
 
     Returns code (15 digits), area_class and geometry, sorted by code, in the CRS of ``areas``. The area class is
-    that of the community if ``areas`` has a column ``area_class``, else "B". ``progress`` hears the share done.
+    that of the community if ``areas`` has a column ``area_class``, else "B"; in class C, outside the centre, cells may
+    have any size and blocks stay whole. ``progress`` hears the share done.
+    Raises Invalid for communities that overlap or leave slivers between them, and what :func:`cut` and :func:`number`
+    raise, with the community.
     """
     communities = areas[areas["code"].str.len() == 12].sort_values("code")
-    frames = []
-    for done, (code, geometry) in enumerate(zip(communities["code"], communities.geometry, strict=True)):
+    ground = _Ground.of(barriers, components, target_m2)
+    refuse_untiled(communities)
+    classes = communities["area_class"] if "area_class" in communities else pd.Series("B", index=communities.index)
+    todo = list(zip(communities["code"], communities.geometry, classes != "C", strict=True))
+
+    def one(job: tuple[str, Any, bool]) -> pd.DataFrame:
+        code, geometry, divide = job
         try:
-            cells = cut(geometry, target_m2=target_m2)
+            cells = _cut(geometry, ground, target_m2=target_m2, tolerance_m=tolerance_m, divide=divide)
+            return pd.DataFrame({"code": number(gpd.GeoSeries(cells), code, target_m2=target_m2), "geometry": cells})
         except Invalid as fault:
             fault.where.setdefault("community", code)
             raise
-        frames.append(pd.DataFrame({"code": number(cells, code, target_m2=target_m2), "geometry": cells.array}))
+
+    frames = []
+    for done, frame in enumerate(_in_order(one, todo)):
+        frames.append(frame)
         if progress is not None:
             progress((done + 1) / len(communities))
     grid = pd.concat(frames, ignore_index=True).sort_values("code", ignore_index=True)
-    if "area_class" in communities:
-        classes = dict(zip(communities["code"], communities["area_class"], strict=True))
-        grid.insert(1, "area_class", [classes[code[:12]] for code in grid["code"]])
-    else:
-        grid.insert(1, "area_class", "B")
+    grid["geometry"] = noded(np.asarray(grid["geometry"], dtype=object))
+    class_of = dict(zip(communities["code"], classes, strict=True))
+    grid.insert(1, "area_class", [class_of[code[:12]] for code in grid["code"]])
     return gpd.GeoDataFrame(grid, geometry="geometry", crs=areas.crs)
 
 
-def noded_on_lattice(polygons: Geometries, *, target_m2: float = 10_000) -> Geometries:
-    """The same single-part polygons with a vertex wherever an edge crosses the lattice of the first grid.
+def fitted(areas: gpd.GeoDataFrame, cells: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """The areas with the outlines that their cells add up to: the same ground, with a vertex wherever a cell has one.
 
-    Borders prepared like this are kept by :func:`cut` to the last bit: its cells add up exactly.
+    areas : code (4 to 12 digits), geometry; cells : code, geometry, of every community of ``areas``.
     """
-    side_m = round(float(np.sqrt(target_m2)) * STEPS_PER_METRE) / STEPS_PER_METRE
-    return _noded_on_lattice(polygons, side_m)
+    outlines = dict(_united_by(cells["code"].str[:12], np.asarray(cells.geometry.array, dtype=object)))
+    for digits in (9, 6, 4):
+        codes = pd.Series([code for code in outlines if len(code) == {9: 12, 6: 9, 4: 6}[digits]])
+        outlines |= dict(_united_by(codes.str[:digits], np.array([outlines[code] for code in codes], dtype=object)))
+    geometry = [outlines.get(code, old) for code, old in zip(areas["code"], areas.geometry, strict=True)]
+    return areas.set_geometry(gpd.GeoSeries(geometry, index=areas.index, crs=areas.crs))
 
 
-def _edges(polygons: Geometries) -> tuple[Geometries, Ints, Floats, Ints]:
-    """Rings, the polygon of each ring, all vertices, and the ring of each vertex."""
-    rings, owner = shapely.get_rings(polygons, return_index=True)
-    vertices, ring = shapely.get_coordinates(rings, return_index=True)
-    return rings, owner.astype(np.int64), vertices, ring.astype(np.int64)
+def _united_by(codes: pd.Series[str], polygons: Geometries) -> Iterator[tuple[str, Any]]:
+    order = np.argsort(codes.to_numpy(dtype=str), kind="stable")
+    known, first = np.unique(codes.to_numpy(dtype=str)[order], return_index=True)
+    for code, rows in zip(known.tolist(), np.split(order, first[1:]), strict=True):
+        yield code, shapely.coverage_union_all(polygons[rows])
 
 
-def _with_vertices(polygons: Geometries, edge: Ints, along: Floats, added: Floats) -> Geometries:
-    """The polygons with vertices ``added`` on edges ``edge`` (index of the edge's first vertex), ordered by
-    ``along`` (0 … 1); repeated points are dropped."""
-    if not len(edge):
-        return polygons
-    _, owner, vertices, ring = _edges(polygons)
-    place = np.concatenate([np.arange(len(vertices)), edge])
-    order = np.lexsort((np.concatenate([np.zeros(len(vertices)), along]), place))
-    every = np.concatenate([vertices, added])[order]
-    of_ring = np.concatenate([ring, ring[edge]])[order]
-    fresh = np.ones(len(every), dtype=bool)
-    fresh[1:] = (np.diff(every, axis=0) != 0).any(axis=1) | (np.diff(of_ring) != 0)
-    rebuilt = np.asarray(shapely.linearrings(every[fresh], indices=of_ring[fresh]), dtype=object)
-    return np.asarray(shapely.polygons(rebuilt, indices=owner), dtype=object)
-
-
-def _noded_on_lattice(polygons: Geometries, side_m: float) -> Geometries:
-    _, _, vertices, ring = _edges(polygons)
-    start = np.flatnonzero(ring[1:] == ring[:-1])
-    a, b = vertices[start], vertices[start + 1]
-    backward = (a[:, 0] > b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] > b[:, 1]))
-    low, high = np.where(backward[:, None], b, a), np.where(backward[:, None], a, b)
-    edges, alongs, added = [], [], []
-    for axis in (0, 1):
-        first = np.floor(np.minimum(low[:, axis], high[:, axis]) / side_m) + 1
-        last = np.ceil(np.maximum(low[:, axis], high[:, axis]) / side_m) - 1
-        count = np.maximum(last - first + 1, 0).astype(np.int64)
-        which = np.repeat(np.arange(len(start)), count)
-        nth = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-        line = (first[which] + nth) * side_m
-        share = (line - low[which, axis]) / (high[which, axis] - low[which, axis])
-        other = low[which, 1 - axis] + share * (high[which, 1 - axis] - low[which, 1 - axis])
-        other = np.round(other * STEPS_PER_METRE) / STEPS_PER_METRE
-        point = np.stack([line, other], axis=1) if axis == 0 else np.stack([other, line], axis=1)
-        edges.append(start[which])
-        alongs.append(np.where(backward[which], 1 - share, share))
-        added.append(point)
-    return _with_vertices(polygons, np.concatenate(edges), np.concatenate(alongs), np.concatenate(added))
-
-
-def _clipped(polygons: Geometries, side_m: float, *, axis: int) -> Geometries:
-    """The polygons cut along the lattice lines of one axis (0: into columns, 1: into rows)."""
-    bounds = shapely.bounds(polygons)
-    first = np.floor(bounds[:, axis] / side_m)
-    count = np.maximum(np.ceil(bounds[:, axis + 2] / side_m) - first, 1).astype(np.int64)
-    which = np.repeat(np.arange(len(polygons)), count)
-    nth = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    from_m = (first[which] + nth) * side_m
-    other = 1 - axis
-    low = (np.floor(bounds[which, other] / side_m) - 1) * side_m
-    high = (np.ceil(bounds[which, other + 2] / side_m) + 1) * side_m
-    if axis == 0:
-        boxes = shapely.box(from_m, low, from_m + side_m, high)
-    else:
-        boxes = shapely.box(low, from_m, high, from_m + side_m)
-    single = count[which] == 1
-    parts = np.where(single, polygons[which], shapely.intersection(boxes, polygons[which]))
-    pieces = shapely.get_parts(parts)
-    pieces = shapely.get_parts(pieces)  # a collection may hold a multipolygon
-    return np.asarray(pieces[(shapely.get_type_id(pieces) == 3) & ~shapely.is_empty(pieces)], dtype=object)
-
-
-def _steps(vertices: Floats) -> Ints:
-    return np.asarray(np.round(vertices * STEPS_PER_METRE), dtype=np.int64)
-
-
-def _noded_on_each_other(pieces: Geometries, side_m: float) -> Geometries:
-    """The pieces with every vertex of one that lies inside a lattice edge of another put into that edge."""
-    _, _, vertices, ring = _edges(pieces)
-    steps = _steps(vertices)
-    side = round(side_m * STEPS_PER_METRE)
-    start = np.flatnonzero(ring[1:] == ring[:-1])
-    edges, alongs, added = [], [], []
-    for axis in (0, 1):
-        on_line = steps[:, axis] % side == 0
-        known = np.unique(steps[on_line][:, [axis, 1 - axis]], axis=0)
-        base = known.min(axis=0, initial=0)
-        span = int(steps.max(initial=0) - base[1] + 2)
-        key = (known[:, 0] - base[0]) * span + (known[:, 1] - base[1])
-        a, b = steps[start], steps[start + 1]
-        lies = (a[:, axis] == b[:, axis]) & (a[:, axis] % side == 0)
-        of_edge = start[lies]
-        line = (a[lies, axis] - base[0]) * span
-        ends = np.sort(np.stack([a[lies, 1 - axis], b[lies, 1 - axis]], axis=1), axis=1) - base[1]
-        after = np.searchsorted(key, line + ends[:, 0], side="right")
-        before = np.searchsorted(key, line + ends[:, 1], side="left")
-        count = np.maximum(before - after, 0)
-        which = np.repeat(np.arange(len(of_edge)), count)
-        nth = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-        found = known[after[which] + nth]
-        begin = steps[of_edge[which], 1 - axis]
-        length = steps[of_edge[which] + 1, 1 - axis] - begin
-        edges.append(of_edge[which])
-        alongs.append((found[:, 1] - begin) / length)
-        point = found if axis == 0 else found[:, ::-1]
-        added.append(point / STEPS_PER_METRE)
-    return _with_vertices(pieces, np.concatenate(edges), np.concatenate(alongs), np.concatenate(added))
-
-
-def shared_sides(polygons: Geometries) -> tuple[Ints, Ints, Floats]:
-    """Pairs of polygons (rows i < j) that share edges, and the length in metres they share.
-
-    Only edges with the same two vertices count: the polygons must be noded on each other.
-    """
-    _, owner, vertices, ring = _edges(polygons)
-    steps = _steps(vertices)
-    start = np.flatnonzero(ring[1:] == ring[:-1])
-    a, b = steps[start], steps[start + 1]
-    backward = (a[:, 0] > b[:, 0]) | ((a[:, 0] == b[:, 0]) & (a[:, 1] > b[:, 1]))
-    ends = np.concatenate([np.where(backward[:, None], b, a), np.where(backward[:, None], a, b)], axis=1)
-    polygon = owner[ring[start]]
-    order = np.lexsort((polygon, *ends.T[::-1]))
-    ends, polygon = ends[order], polygon[order]
-    same = np.flatnonzero((ends[1:] == ends[:-1]).all(axis=1) & (polygon[1:] != polygon[:-1]))
-    i, j = polygon[same], polygon[same + 1]
-    length = np.hypot(ends[same, 2] - ends[same, 0], ends[same, 3] - ends[same, 1]) / STEPS_PER_METRE
-    pair, index = np.unique(np.stack([i, j], axis=1), axis=0, return_inverse=True)
-    total = np.zeros(len(pair))
-    np.add.at(total, index.ravel(), length)
-    return pair[:, 0], pair[:, 1], total
-
-
-def _without_slivers(pieces: Geometries, smallest_m2: float) -> Geometries:
-    """Pieces below the smallest area merged, smallest first, into the neighbour with the longest shared side."""
-    area = list(shapely.area(pieces))
-    beside: list[dict[int, float]] = [{} for _ in pieces]
-    for i, j, length in zip(*(column.tolist() for column in shared_sides(pieces)), strict=True):
-        beside[i][j] = beside[j][i] = length
-    members = [[row] for row in range(len(pieces))]
-    queue = [(value, row) for row, value in enumerate(area) if value < smallest_m2]
-    heapq.heapify(queue)
-    gone = [False] * len(pieces)
-    while queue:
-        value, row = heapq.heappop(queue)
-        if gone[row] or value != area[row] or not beside[row]:
-            continue
-        into = max(beside[row], key=lambda other: (beside[row][other], -other))
-        gone[row] = True
-        area[into] += area[row]
-        members[into] += members[row]
-        for other, length in beside[row].items():
-            del beside[other][row]
-            if other != into:
-                beside[into][other] = beside[other][into] = beside[into].get(other, 0.0) + length
-        if area[into] < smallest_m2:
-            heapq.heappush(queue, (area[into], into))
-    kept = [row for row in range(len(pieces)) if not gone[row]]
-    merged = [
-        pieces[row] if len(members[row]) == 1 else shapely.coverage_union_all(pieces[sorted(members[row])])
-        for row in kept
-    ]
-    return np.asarray(merged, dtype=object)
+def _in_order(work: Callable[[Any], Any], jobs: list[Any]) -> Iterator[Any]:
+    """The results of the jobs in their order, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(work, jobs)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from grids.cut import noded_on_lattice
+from grids.coverage import shared_sides
 from grids.opendata_files import Finding, Profile, finding, read_layer, unfit
 
 Progress = Callable[[str, float], None]
@@ -145,7 +145,7 @@ def _pieces(
     in_coarse = _first(inner, coarse.geometry.array)
     in_fine = _first(inner, fine.geometry.array)
     area = shapely.area(faces)
-    left, right, shared_m = _neighbours(faces)
+    left, right, shared_m = shared_sides(faces)
 
     label = np.where((in_coarse >= 0) & (in_fine >= 0), in_coarse * len(fine) + in_fine, -1)
     same = (label[left] == label[right]) & (label[left] >= 0)
@@ -169,20 +169,10 @@ def _pieces(
     rows = []
     for one in np.unique(label[label >= 0]):
         shape = shapely.coverage_union_all(faces[label == one])
-        shape = _ready_for_cells(shape)
         rows.append((coarse["key"].iloc[one // len(fine)], fine["key"].iloc[one % len(fine)], shape))
     pieces = gpd.GeoDataFrame(rows, columns=["coarse", "fine", "geometry"], geometry="geometry", crs=fine.crs)
     told = {"count": len(groups), "area_m2": float(area[slivers].sum()), "largest_m2": float(sizes.max())}
     return pieces, told
-
-
-def _ready_for_cells(community: Any) -> Any:
-    """The same area with a vertex where an edge crosses the lattice of the first grid: cells then add up to it.
-
-    The vertex depends on the edge alone, so the neighbour on the other side gets the very same one.
-    """
-    parts = noded_on_lattice(shapely.get_parts(community))
-    return parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
 
 
 def _first(points: NDArray[Any], polygons: Any) -> NDArray[np.int64]:
@@ -192,26 +182,6 @@ def _first(points: NDArray[Any], polygons: Any) -> NDArray[np.int64]:
     order = np.argsort(-polygon, kind="stable")
     rows[point[order]] = polygon[order]
     return rows
-
-
-def _neighbours(faces: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of faces that share edges, and the length in metres of what they share (coordinates on lattice)."""
-    rings, face = shapely.get_rings(faces, return_index=True)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    grid = np.rint(xy / LATTICE_M).astype(np.int64)
-    follows = ring[1:] == ring[:-1]
-    start, end = grid[:-1][follows], grid[1:][follows]
-    swap = (start[:, 0] > end[:, 0]) | ((start[:, 0] == end[:, 0]) & (start[:, 1] > end[:, 1]))
-    low, high = np.where(swap[:, None], end, start), np.where(swap[:, None], start, end)
-    owner = face[ring[:-1][follows]]
-    order = np.lexsort((owner, high[:, 1], high[:, 0], low[:, 1], low[:, 0]))
-    low, high, owner = low[order], high[order], owner[order]
-    twin = (low[1:] == low[:-1]).all(axis=1) & (high[1:] == high[:-1]).all(axis=1)
-    length_m = np.hypot(*(high - low).T.astype(float))[:-1][twin] * LATTICE_M
-    pair = np.stack([owner[:-1][twin], owner[1:][twin]])
-    pairs, where = np.unique(pair, axis=1, return_inverse=True)
-    shared_m = np.bincount(where.ravel(), weights=length_m, minlength=pairs.shape[1]).astype(np.float64)
-    return pairs[0], pairs[1], shared_m
 
 
 def _adopt(

@@ -1,7 +1,7 @@
 """Communities of a simulated city: whole blocks gathered around the points of the communities.
 
 Borders therefore follow streets, railway and the middle of rivers. Neighbours share their vertices exactly, all on
-multiples of 2⁻¹⁰ m, with a vertex wherever the lattice of the first grid crosses a border.
+multiples of 2⁻¹⁰ m.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely.geometry.base import BaseGeometry
 
 from gis.errors import Invalid
-from grids.cut import STEPS_PER_METRE, noded_on_lattice, shared_sides
+from grids.coverage import STEP_M, shared_sides
 from grids.simulate_frame import Waters, density, to_city
 from grids.simulate_streets import zone_rings
 
@@ -30,7 +30,7 @@ Geometries = NDArray[np.object_]
 
 def make_blocks(lines: list[BaseGeometry]) -> Geometries:
     """The faces between the lines: polygons that share vertices, on multiples of 2⁻¹⁰ m."""
-    noded = shapely.union_all(lines, grid_size=1 / STEPS_PER_METRE)
+    noded = shapely.union_all(lines, grid_size=STEP_M)
     blocks = shapely.get_parts(shapely.polygonize(shapely.get_parts(noded)))
     return np.asarray(blocks[np.lexsort(shapely.bounds(blocks).T[::-1])], dtype=object)
 
@@ -67,7 +67,7 @@ def draw_areas(
         community[dry] = rows[_balanced(seeds, fixed, middle[dry], mass[dry])]
     community = _joined(community, zone, i, j, length, mass, wet)
     polygons = [shapely.coverage_union_all(blocks[community == row]) for row in range(len(listed))]
-    listed["geometry"] = noded_on_lattice(np.asarray(polygons, dtype=object))
+    listed["geometry"] = np.asarray(polygons, dtype=object)
     frames = [listed]
     for digits in (9, 6, 4):
         upper = areas[areas["code"].str.len() == digits].copy()

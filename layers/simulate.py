@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from gis.errors import Invalid
-from grids.cut import shared_sides
+from grids.coverage import shared_sides
 from layers.simulate_components import place_components
 from layers.simulate_site import Site
 

@@ -97,3 +97,11 @@ def make_accounts(door: Door) -> None:
         for channel in CHANNELS:
             add_account(conn, f"channel-{channel}", roles=["channel"], channel=channel)
             door.tokens[f"channel-{channel}"] = add_token(conn, f"channel-{channel}")
+
+
+def every_command(group: Any, before: str = "") -> dict[str, Any]:
+    """All commands and groups below a group, by their whole name."""
+    found: dict[str, Any] = {}
+    for name, command in getattr(group, "commands", {}).items():
+        found |= {before + name: command, **every_command(command, f"{before}{name} ")}
+    return found

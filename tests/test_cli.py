@@ -22,11 +22,11 @@ from gis.crs import GCJ02, transform
 from gis.db import Access, advisory_lock, database_name
 from grids.city import City
 from tests.conftest import copy_database
+from tests.doorstep import every_command
 from tests.hamlet import SRID, at
 
 HOME = Path(__file__).resolve().parents[1]
-TREE: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-COMMANDS = sorted([*TREE, *(f"{name} {sub}" for name, group in TREE.items() for sub in getattr(group, "commands", ()))])
+COMMANDS = sorted(every_command(typer.main.get_command(app)))
 CHINESE = re.compile("[\u4e00-\u9fff]")
 PROFILE = """
 code = "6109"
@@ -95,9 +95,7 @@ def test_every_command_says_what_it_does_with_an_example_that_it_understands(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group: Any = typer.main.get_command(app)
-    commands = dict(group.commands)
-    for other, several in group.commands.items():
-        commands |= {f"{other} {sub}": command for sub, command in getattr(several, "commands", {}).items()}
+    commands = every_command(group)
     said = commands[name].help
     examples = re.findall(r"Example: wanmi (.+)", said)
     assert said.split("\n")[0].endswith(".")

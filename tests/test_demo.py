@@ -69,7 +69,7 @@ def test_ankang_is_as_large_as_it_says(city: Connection) -> None:
     assert count(city, "select count(*) from layers.component") >= 60_000
     assert count(city, "select count(*) from cases.case") >= 40_000
     assert count(city, "select count(*) from cases.rule") >= 200
-    assert 2_200 <= count(city, "select count(*) from grids.cell") <= 2_800
+    assert 2_500 <= count(city, "select count(*) from grids.cell") <= 3_100
     assert count(city, "select Find_SRID('grids', 'cell', 'geom')") == 4545
 
 

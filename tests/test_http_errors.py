@@ -221,7 +221,8 @@ def test_a_commit_that_fails_is_never_answered_as_done(door: Door) -> None:
 def test_a_question_that_takes_too_long_is_ended(door: Door) -> None:
     with door.engine.begin() as conn:
         conn.execute(text("alter view served.cell rename to cell_kept"))
-        columns = "code, community_code, area_m2, area_class || pg_sleep(30)::text as area_class, simulated, geom"
+        columns = "code, community_code, area_m2, area_class || pg_sleep(30)::text as area_class, simulated, geom, "
+        columns += "perimeter_m, compactness"
         conn.execute(text(f"create view served.cell as select {columns} from served.cell_kept"))
     try:
         z = 15

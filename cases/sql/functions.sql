@@ -189,6 +189,7 @@ returns table (opened bigint, refused bigint) language plpgsql as $$
 declare
   zone text := (select timezone from grids.city);
 begin
+  perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));  -- not while a grid is being published
   create temporary table if not exists opening (
     id bigint, no bigint, ord bigint, geom geometry, class_code text, condition_no integer, component_code text,
     refusal text) on commit drop;
@@ -300,6 +301,8 @@ begin
     refusal := 'unknown_condition';
     return;
   end if;
+  -- Not while a grid is being published: the case would keep a cell that has ended.
+  perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));
   select * into found from cases.assign(array[open_case.point], array[open_case.class_code],
     array[open_case.condition_no], array[open_case.component_code]);
   if found.cell_id is null then
@@ -340,3 +343,65 @@ create or replace view served.case as
   left join cases.rule r on r.id = e.rule_id
   cross join grids.city c;
 comment on view served.case is 'Cases with the names of class, stage, cell, unit and rule';
+
+-- The grid was redrawn: open cases get the cell that now covers them and are assigned anew; an event says so where
+-- cell, unit, basis or rule are others than before. Closed cases keep the version of the cell they had. A case that
+-- no cell covers or is near keeps its old version too, and is named.
+create or replace function cases.reassign(ended_ids bigint[], begun_ids bigint[], actor text, edition bigint)
+returns table (
+  no bigint, from_code text, to_code text, from_unit text, to_unit text, noted boolean, lost boolean)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  ended_codes text[] := (select array_agg(c.code) from grids.cell c where c.id = any (ended_ids));
+begin
+  create temporary table if not exists rehousing (
+    no bigint, ord bigint, stage text, last_seq integer, from_code text, to_code text, from_unit_id bigint, cell_id bigint,
+    placed text, placed_m double precision, border_m double precision, border_code text, component_m double precision,
+    unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint, noted boolean) on commit drop;
+  truncate rehousing;
+  insert into rehousing (no, ord, stage, last_seq, from_code, from_unit_id)
+  select q.no, row_number() over (order by q.no), q.stage, q.last_seq, k.code, q.unit_id
+  from (
+    select c.no, c.stage, c.last_seq, c.cell_id, c.unit_id from cases.case c
+    join cases.stage s on s.code = c.stage and not s.is_end
+    where c.cell_id = any (ended_ids) or c.border_code = any (ended_codes) or c.no in (
+      select n.no from grids.cell b cross join grids.city
+      join cases.case n on st_dwithin(n.geom, b.geom, city.border_tolerance_m) where b.id = any (begun_ids))
+    order by c.no for update of c) q
+  join grids.cell k on k.id = q.cell_id;
+
+  update rehousing r set cell_id = a.cell_id, to_code = a.cell_code, placed = a.placed, placed_m = a.placed_m,
+    border_m = a.border_m, border_code = a.border_code, component_m = a.component_m, unit_id = a.unit_id,
+    assisting_ids = a.assisting_ids, basis = a.basis, resolved_by = a.resolved_by, rule_id = a.rule_id,
+    noted = (c.unit_id, c.basis, c.resolved_by, c.rule_id, r.from_code)
+      is distinct from (a.unit_id, a.basis, a.resolved_by, a.rule_id, a.cell_code)
+  from (
+    select array_agg(c.geom order by h.ord) as points, array_agg(c.class_code order by h.ord) as classes,
+      array_agg(c.condition_no order by h.ord) as conditions, array_agg(c.component_code order by h.ord) as components
+    from rehousing h join cases.case c on c.no = h.no) q
+  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components) a, cases.case c
+  where r.ord = a.ord and c.no = r.no and a.cell_id is not null;
+  -- A neighbour's case whose own cell did not change is only looked at for its border.
+  delete from rehousing r using cases.case c
+  where c.no = r.no and not coalesce(r.noted, false) and r.cell_id = c.cell_id
+    and (r.border_m, r.border_code) is not distinct from (c.border_m, c.border_code);
+
+  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, data)
+  select r.no, r.last_seq + 1, reassign.actor, r.stage, 'assign', r.stage, 'the grid was redrawn | 网格调整', r.unit_id,
+    r.assisting_ids, r.basis, r.resolved_by, r.rule_id,
+    jsonb_build_object('edition', reassign.edition, 'from_cell', r.from_code, 'to_cell', r.to_code)
+  from rehousing r where r.noted order by r.no;
+  update cases.case c
+  set cell_id = r.cell_id, placed = r.placed, placed_m = r.placed_m, border_m = r.border_m, border_code = r.border_code,
+    component_m = r.component_m, unit_id = r.unit_id, assisting_ids = r.assisting_ids, basis = r.basis,
+    resolved_by = r.resolved_by, rule_id = r.rule_id, last_seq = r.last_seq + case when r.noted then 1 else 0 end
+  from rehousing r where c.no = r.no and r.cell_id is not null;
+
+  return query
+    select r.no, r.from_code, r.to_code, f.code, t.code, coalesce(r.noted, false), r.cell_id is null
+    from rehousing r left join layers.unit f on f.id = r.from_unit_id left join layers.unit t on t.id = r.unit_id
+    order by r.no;
+end $$;
+comment on function cases.reassign is 'After grids.publish: open cases follow the new cells and are assigned anew; returns those that were touched';

@@ -165,3 +165,14 @@ select code, name_zh, name_en, is_end from cases.stage where code <> 'none' orde
 -- name: busiest_unit
 select u.code, u.name_zh, u.name_en from layers.unit u join cases.case c on c.unit_id = u.id
 where u.dissolved_at is null group by u.id order by count(*) desc, u.code limit 1;
+
+-- name: reassign
+select no, from_code, to_code, from_unit, to_unit, noted, lost
+from cases.reassign(:ended_ids, :begun_ids, :actor, :edition);
+
+-- name: open_cases_count
+select count(*) from cases.case c join cases.stage s on s.code = c.stage where not s.is_end;
+
+-- name: rules_naming_cells
+select code, area_prefix as cell_code from cases.rule
+where upper_inf(valid) and area_prefix = any (cast(:codes as text[])) order by code;

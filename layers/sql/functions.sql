@@ -20,3 +20,33 @@ comment on view served.component is 'Components of today with the names of class
 
 create or replace trigger component_written after insert or update or delete or truncate on layers.component
   for each statement execute function gis.count_write('components');
+
+-- The grid was redrawn: components follow it. Their cell is no history of theirs, so it is set where it stands.
+create or replace function layers.replace_cells(ended_ids bigint[], begun_ids bigint[])
+returns table (code text, from_code text, to_code text) language sql as $$
+  with touched as materialized (
+    select k.id, k.code, k.cell_code,
+      case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end as point
+    from layers.component k
+    where upper_inf(k.valid)
+      and (k.cell_code in (select c.code from grids.cell c where c.id = any (ended_ids))
+        or k.id in (
+          select n.id from grids.cell c join layers.component n on upper_inf(n.valid) and st_intersects(n.geom, c.geom)
+          where c.id = any (begun_ids)))
+    order by k.id for update),
+  placed as (
+    select t.id, t.code, t.cell_code, coalesce(inside.code, near.code) as to_code
+    from touched t
+    left join lateral (
+      select c.code from grids.cell c where upper_inf(c.valid) and st_covers(c.geom, t.point)
+      order by c.code || '' limit 1) inside on true
+    left join lateral (  -- a border that got a vertex may have bent away by a step of the lattice
+      select c.code from grids.cell c
+      where inside.code is null and t.cell_code is not null and upper_inf(c.valid) and st_dwithin(c.geom, t.point, 0.01)
+      order by st_distance(c.geom, t.point), c.code limit 1) near on true),
+  moved as (
+    update layers.component k set cell_code = p.to_code from placed p
+    where k.id = p.id and k.cell_code is distinct from p.to_code)
+  select p.code, p.cell_code, p.to_code from placed p where p.cell_code is distinct from p.to_code order by p.code
+$$;
+comment on function layers.replace_cells is 'After grids.publish: components get the code of the cell that now covers them; returns those that moved';

@@ -154,3 +154,17 @@ select 'component' as kind, k.code, l.name_zh as title_zh, l.name_en as title_en
   st_transform(st_pointonsurface(k.geom), 4326) as point, st_transform(st_envelope(k.geom), 4326) as box
 from layers.component k join layers.class l on l.edition = k.edition and l.code = k.class_code
 where upper_inf(k.valid) and k.code like :prefix order by k.code limit :most;
+
+-- name: replace_cells
+select code, from_code, to_code from layers.replace_cells(:ended_ids, :begun_ids);
+
+-- name: components_in_cells
+select count(cell_code) as in_a_cell, count(*) as components from layers.component where upper_inf(valid);
+
+-- name: units_naming_cells
+select code, name_zh, name_en, area_code as cell_code from layers.unit
+where dissolved_at is null and area_code = any (cast(:codes as text[])) order by code;
+
+-- name: points_of_components
+select geom from layers.component
+where upper_inf(valid) and st_dimension(geom) = 0 and left(cell_code, 12) = any (cast(:communities as text[]));
