@@ -103,7 +103,7 @@ def test_every_command_says_what_it_does_with_an_example_that_it_understands(
     called: list[str] = []
     for other, command in commands.items():
         if not hasattr(command, "commands"):
-            command.callback = lambda other=other, **given: called.append(other)
+            command.callback = lambda called_=other, **given: called.append(called_)
     for example in examples:
         group.main(shlex.split(example), prog_name="wanmi", standalone_mode=False)
     assert len(called) == len(examples)
