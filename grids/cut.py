@@ -186,53 +186,71 @@ def _merged(faces: Geometries, resistance: Callable[[Geometries, Ints, Ints], Fl
     The neighbour is the one with which the whole is most compact, lies nearest to a multiple of the target, and across
     the weakest barrier.
     """
+    smallest = SMALLEST * target_m2
+
+    def small(area: float, around: float) -> bool:
+        return area < smallest or 2 * area / around < THIN_M
+
+    def worth(one: float, other: float, around: float, rank: float, side: float) -> float:
+        both, parts = one + other, wished(one + other, target_m2)
+        compact = 4 * np.pi * both / around**2
+        off = abs(np.log(both / target_m2 / parts))
+        again = parts > max(wished(one, target_m2), wished(other, target_m2))
+        return float(compact - OFF * off - RANK * rank - OVER * again)
+
+    return _joined(faces, small, worth, resistance)
+
+
+def joined(pieces: Geometries, smallest_m2: float) -> Geometries:
+    """Fragments below an area joined to the neighbour with the longest common side, smallest first."""
+    if len(pieces) < 2 or shapely.area(pieces).min() >= smallest_m2:
+        return pieces
+    return _joined(pieces, lambda area, around: area < smallest_m2, lambda one, other, around, rank, side: side)
+
+
+def _joined(
+    faces: Geometries,
+    small: Callable[[float, float], bool],
+    worth: Callable[[float, float, float, float, float], float],
+    resistance: Callable[[Geometries, Ints, Ints], Floats] | None = None,
+) -> Geometries:
+    """Faces that are too small joined, smallest first, each to the neighbour with which it is worth most.
+
+    small : of a face's area and perimeter. worth : of the two areas, the perimeter of both together, the rank of what
+    runs between them, and the length of the common side. All in metres.
+    """
     if len(faces) < 2:
         return faces
     area = shapely.area(faces).tolist()
     around = shapely.length(faces).tolist()
     i, j, length = shared_sides(faces)
-    rank = resistance(faces, i, j)
-    beside: list[dict[int, tuple[float, float]]] = [{} for _ in faces]
-    for a, b, m, strength in zip(i.tolist(), j.tolist(), length.tolist(), rank.tolist(), strict=True):
-        beside[a][b] = beside[b][a] = (m, m * strength)
+    ranks = np.zeros(len(i)) if resistance is None else resistance(faces, i, j)
+    beside: list[dict[int, tuple[float, float]]] = [{} for _ in faces]  # length, and length times rank
+    for a, b, side, rank in zip(i.tolist(), j.tolist(), length.tolist(), ranks.tolist(), strict=True):
+        beside[a][b] = beside[b][a] = (side, side * rank)
 
-    def worth(one: int, other: int) -> float:
-        m, strength = beside[one][other]
-        both = area[one] + area[other]
-        compact = 4 * np.pi * both / (around[one] + around[other] - 2 * m) ** 2
-        off = abs(np.log(both / target_m2 / wished(both, target_m2)))
-        parts = wished(both, target_m2)
-        again = parts > max(wished(area[one], target_m2), wished(area[other], target_m2))
-        return float(compact - OFF * off - RANK * strength / m - OVER * again)
+    def value_of(one: int, other: int) -> float:
+        side, ranked = beside[one][other]
+        return worth(area[one], area[other], around[one] + around[other] - 2 * side, ranked / side, side)
 
-    def small(one: int) -> bool:
-        return bool(area[one] < smallest or 2 * area[one] / around[one] < THIN_M)
-
-    members = [[row] for row in range(len(faces))]
-    smallest = SMALLEST * target_m2
-    queue = [(value, row) for row, value in enumerate(area) if small(row)]
+    owner = np.arange(len(faces))
+    queue = [(value, row) for row, value in enumerate(area) if small(value, around[row])]
     heapq.heapify(queue)
-    gone = [False] * len(faces)
     while queue:
         value, row = heapq.heappop(queue)
-        if gone[row] or value != area[row] or not beside[row]:
+        if owner[row] != row or value != area[row] or not beside[row]:
             continue
-        into = max(beside[row], key=lambda other: (worth(row, other), -other))
-        gone[row] = True
+        into = max(beside[row], key=lambda other: (value_of(row, other), -other))
         around[into] += around[row] - 2 * beside[row][into][0]
         area[into] += area[row]
-        members[into] += members[row]
-        for other, (m, strength) in beside[row].items():
+        owner[owner == row] = into
+        for other, (side, ranked) in beside[row].items():
             del beside[other][row]
             if other != into:
                 had = beside[into].get(other, (0.0, 0.0))
-                beside[into][other] = beside[other][into] = (had[0] + m, had[1] + strength)
-        if small(into):
+                beside[into][other] = beside[other][into] = (had[0] + side, had[1] + ranked)
+        if small(area[into], around[into]):
             heapq.heappush(queue, (area[into], into))
-    owner = np.empty(len(faces), dtype=np.int64)
-    for row, rows in enumerate(members):
-        if not gone[row]:
-            owner[rows] = row
     return united(faces, owner)
 
 
@@ -258,33 +276,6 @@ def _divided(
     for row, begin, many in zip(rows.tolist(), first.tolist(), count.tolist(), strict=True):
         cells.append(joined(pieces[order[begin : begin + many]], 0.55 * shapely.area(blocks[row]) / wish[row]))
     return np.concatenate(cells)
-
-
-def joined(pieces: Geometries, smallest_m2: float) -> Geometries:
-    """Fragments below an area joined to the neighbour with the longest common side, smallest first."""
-    if len(pieces) < 2 or shapely.area(pieces).min() >= smallest_m2:
-        return pieces
-    area = shapely.area(pieces).tolist()
-    beside: list[dict[int, float]] = [{} for _ in pieces]
-    for i, j, length in zip(*(column.tolist() for column in shared_sides(pieces)), strict=True):
-        beside[i][j] = beside[j][i] = length
-    owner = list(range(len(pieces)))
-    queue = [(value, row) for row, value in enumerate(area) if value < smallest_m2]
-    heapq.heapify(queue)
-    while queue:
-        value, row = heapq.heappop(queue)
-        if owner[row] != row or value != area[row] or not beside[row]:
-            continue
-        into = max(beside[row], key=lambda other: (beside[row][other], -other))
-        owner = [into if one == row else one for one in owner]
-        area[into] += area[row]
-        for other, length in beside[row].items():
-            del beside[other][row]
-            if other != into:
-                beside[into][other] = beside[other][into] = beside[into].get(other, 0.0) + length
-        if area[into] < smallest_m2:
-            heapq.heappush(queue, (area[into], into))
-    return united(pieces, np.asarray(owner))
 
 
 def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_000) -> list[str]:

@@ -53,10 +53,11 @@ def balanced_cuts(block: Polygon, k: int, buildings: NDArray[Any] | None = None)
         if best is None or cost < best[0]:
             best = cost, cuts
         fair = fair or good
-        if fair and (k > 6 or turn > 0):  # in small blocks the way the strips lie decides: two beginnings at least
+        met = len(houses.query(best[1], predicate="intersects")[0]) > 0
+        if fair and (k > 6 or turn > 0 or met):  # in small blocks the way the strips lie decides: two beginnings
             break
     assert best is not None
-    if not fair or len(houses.query(best[1], predicate="intersects")[0]):
+    if not fair or met:
         halves = shapely.union_all(_halving_cuts(local, k, houses), grid_size=STEP_M)
         cuts = np.asarray(shapely.get_parts(halves), dtype=object)  # where one ends on another, both have an end
         cost, _ = _cost(local, cuts, k, houses)

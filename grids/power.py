@@ -214,9 +214,7 @@ def _first_sites(xy, start, k, turn):  # type: ignore[no-untyped-def]
     yy = 0.0
     xyy = 0.0
     ox, oy = xy[:, 0].mean(), xy[:, 1].mean()
-    largest = 0
     for r in range(len(start) - 1):
-        largest = max(largest, start[r + 1] - start[r])
         for v in range(start[r], start[r + 1] - 1):
             px, py = xy[v, 0] - ox, xy[v, 1] - oy
             qx, qy = xy[v + 1, 0] - ox, xy[v + 1, 1] - oy
@@ -238,32 +236,13 @@ def _first_sites(xy, start, k, turn):  # type: ignore[no-untyped-def]
     if turn != 0.0:
         ratio = 1 / ratio
     strips = int(min(max(np.round(np.sqrt(k * ratio)), 1), k))
-    room = 4 * largest + 16
-    one = np.empty((room, 2))
-    two = np.empty((room, 2))
-    tag = np.zeros(room, dtype=np.int64)
-    two_tag = np.zeros(room, dtype=np.int64)
     ux, uy = np.cos(angle), np.sin(angle)
     vx, vy = -uy, ux
-    low = np.inf
-    high = -np.inf
-    for v in range(len(xy)):
-        t = xy[v, 0] * ux + xy[v, 1] * uy
-        low = min(low, t)
-        high = max(high, t)
     sites = np.empty((k, 2))
     done = 0
     for s in range(strips):
         here = (k * (s + 1)) // strips - (k * s) // strips
-        wish = total * (done + here / 2) / k  # the middle of the strip halves its area
-        p, q = low, high
-        for _ in range(40):
-            t = (p + q) / 2
-            if _area_below(xy, start, ux, uy, t, one, two, tag, two_tag) < wish:
-                p = t
-            else:
-                q = t
-        t = (p + q) / 2
+        t = halving(xy, start, angle, (done + here / 2) / k)  # the middle of the strip halves its area
         # where the strip's middle line runs inside the block: its stretches, laid end to end
         cuts = np.empty(4 * len(xy))
         n = 0
