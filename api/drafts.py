@@ -116,20 +116,26 @@ def cut_draft(
 
     Example: wanmi grid draft cut 3 --target 10000
     """
-    from api.redrawing import cut_again
+    from api.redrawing import cut_again, read_to_cut
+    from gis.errors import Invalid
+    from grids.edit import put_cells
 
-    with _writing(context, city) as (conn, _, stages):
+    if area_class is not None and area_class.upper() not in ("A", "B", "C"):
+        raise Invalid(f"there is no area class {area_class!r}: A, B or C", f"没有区域类别 {area_class!r}:A、B 或 C")
+    with opened(context, city, loaded=True) as (engine, _, stages, _):
+        with engine.begin() as conn:
+            given = read_to_cut(conn, draft)
         with stages.stage("cut", "cutting the unit grid", "划分单元网格"):
-            findings = cut_again(
-                conn,
-                draft,
+            cells = cut_again(
+                given,
                 target_m2=target,
                 tolerance_m=tolerance,
                 area_class=None if area_class is None else area_class.upper(),
-                actor=_user(),
                 progress=lambda part: stages("", part),
             )
-        _tell(context, conn, draft, findings)
+        with engine.begin() as conn:  # refused if somebody saved the draft meanwhile
+            findings = put_cells(conn, draft, cells, actor=_user(), revision=given.revision)
+            _tell(context, conn, draft, findings)
 
 
 @drafts.command("split")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
 import shapely
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from shapely import LineString
 from sqlalchemy import Connection
 
@@ -30,14 +32,16 @@ from api.gridshapes import (
     SplitCell,
 )
 from api.publishing import publish_grid
+from api.redrawing import bring_back, write_draft
 from gis.crs import GEODETIC, fits, reproject
-from gis.errors import Forbidden, Invalid
+from gis.errors import Forbidden, Invalid, WanmiError
 from grids import edit
 from grids.editions import cell_history, read_cells
 from grids.findings import Finding
 from layers.accounts import ROLES, Actor
 
 router = APIRouter(tags=["grid"])
+GEOPACKAGE = "application/geopackage+sqlite3"
 EDITORS = ("gis_editor", "administrator")
 MOST_FINDINGS = 500
 FAULT = ("rule", "severity", "code", "other", "size", "unit", "en", "zh")
@@ -174,6 +178,47 @@ def draft_cells(request: Request, house: InHouse, who: Who, id: DraftNo) -> Resp
     return tagged(request, CellCollection, _collection(house, cells), private=True)
 
 
+@router.get(
+    "/grid/drafts/{id}/file",
+    response_class=Response,
+    responses={200: {"content": {GEOPACKAGE: {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def draft_file(house: InHouse, who: Who, id: DraftNo) -> Response:
+    """The cells of a draft as a GeoPackage in the city's system, to be edited in QGIS and sent back."""
+    with TemporaryDirectory() as folder, house.begin_reading() as conn:
+        _editor(who, conn)
+        path = FilePath(folder) / f"draft-{id}.gpkg"
+        write_draft(conn, id, path, replace=False)
+        content = path.read_bytes()
+    named = {"Content-Disposition": f'attachment; filename="draft-{id}.gpkg"', "Cache-Control": "no-store"}
+    return Response(content, media_type=GEOPACKAGE, headers=named)
+
+
+@router.put("/grid/drafts/{id}/file", response_model=DraftState, responses=problems(409, 413))
+def draft_file_back(
+    request: Request,
+    house: InHouse,
+    who: Who,
+    id: DraftNo,
+    file: Annotated[bytes, Body(media_type="application/octet-stream", description="the GeoPackage, 32 MiB at most")],
+    force: Annotated[bool, Query(description="also over what was saved since the file was taken")] = False,
+) -> Response:
+    """Replace the cells of a draft by those of its GeoPackage; 409 when it was saved since, 422 for an unfit file."""
+
+    def do(conn: Connection, actor: str) -> list[Finding]:
+        with TemporaryDirectory() as folder:
+            path = FilePath(folder) / f"draft-{id}.gpkg"
+            path.write_bytes(file)
+            try:
+                return bring_back(conn, id, path, force=force, actor=actor)
+            except WanmiError as error:
+                if "file" in error.where:
+                    error.where["file"] = path.name
+                raise
+
+    return _act(request, house, who, id, do)
+
+
 @router.post("/grid/drafts/{id}/split", response_model=DraftState, responses=problems(409))
 def split_cell(request: Request, house: InHouse, who: Who, id: DraftNo, act: SplitCell) -> Response:
     """Split a cell by a line; the pieces get new numbers, the old one is retired."""
@@ -293,9 +338,7 @@ def _state(conn: Connection, house: House, id: int, findings: Sequence[Finding])
     degrees = reproject(np.array([spot or shapely.Point() for spot in spots], dtype=object), house.city.srid, GEODETIC)
     faults = []
     for finding, spot, point in zip(gravest, spots, degrees, strict=True):
-        known = {
-            name: getattr(finding, name) for name in ("rule", "severity", "code", "other", "size", "unit", "en", "zh")
-        }
+        known = {name: getattr(finding, name) for name in FAULT}
         there = spot is not None
         faults.append(
             {**known, "lon": round(point.x, 7) if there else None, "lat": round(point.y, 7) if there else None}

@@ -6,6 +6,7 @@ Pure ASGI: nothing is held in a thread while a slow client speaks.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import MutableMapping
@@ -20,6 +21,9 @@ from gis.errors import TooLarge, TooSlow, WanmiError
 
 BODY_S = 20.0  #: within this the whole body must have come
 MOST_BODY_BYTES = 64 * 1024
+MOST_FILE_BYTES = 32 * 1024 * 1024  #: of a file sent by somebody who says who they are
+FILE_PATH = re.compile("^/grid/drafts/[0-9]+/file$")
+FILE_S = 120.0
 
 
 class Porch:
@@ -77,22 +81,24 @@ class Porch:
         length = sent.get(b"content-length", b"0")
         if b"transfer-encoding" not in sent and length == b"0":
             return receive
-        if length.isdigit() and int(length) > MOST_BODY_BYTES:
-            return _too_large()
-        body = b""
-        with anyio.move_on_after(BODY_S):
+        file = bool(FILE_PATH.match(scope["path"])) and (b"authorization" in sent or b"cookie" in sent)
+        most, seconds = (MOST_FILE_BYTES, FILE_S) if file else (MOST_BODY_BYTES, BODY_S)
+        if length.isdigit() and int(length) > most:
+            return _too_large(most)
+        body = bytearray()
+        with anyio.move_on_after(seconds):
             while True:
                 message = await receive()
                 body += message.get("body", b"")
-                if len(body) > MOST_BODY_BYTES:
-                    return _too_large()
+                if len(body) > most:
+                    return _too_large(most)
                 if message["type"] != "http.request" or not message.get("more_body"):
                     break
             return _replay(
-                message if message["type"] != "http.request" else {"type": "http.request", "body": body}, receive
+                message if message["type"] != "http.request" else {"type": "http.request", "body": bytes(body)}, receive
             )
         return TooSlow(
-            f"the request's body did not arrive within {BODY_S:g} s",
+            f"the request's body did not arrive within {seconds:g} s",
             "请求内容未在规定时间内送达",
             mend="send it again",
             mend_zh="请重新发送",
@@ -127,10 +133,10 @@ def _replay(message: Any, receive: Any) -> Any:
     return replay
 
 
-def _too_large() -> TooLarge:
+def _too_large(most: int) -> TooLarge:
     return TooLarge(
-        f"a body has {MOST_BODY_BYTES // 1024} KiB at most",
-        f"请求内容不得超过 {MOST_BODY_BYTES // 1024} KiB",
+        f"a body has {most // 1024} KiB at most",
+        f"请求内容不得超过 {most // 1024} KiB",
         mend="send less at once",
         mend_zh="请分次发送",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -28,35 +29,54 @@ Pair = tuple[str, str]
 MOST_POINTS = 2000  #: of a line
 
 
+@dataclass(frozen=True)
+class ToCut:
+    """What a draft is cut from: its communities, the ground and the components in them, and its revision then."""
+
+    draft: int
+    revision: int
+    areas: gpd.GeoDataFrame
+    barriers: gpd.GeoDataFrame
+    components: gpd.GeoSeries
+
+
+def read_to_cut(conn: Connection, draft: int) -> ToCut:
+    """Read it in one go; the cutting needs no connection."""
+    about = show_draft(conn, draft)
+    srid, here = city_srid(conn), {"communities": about.communities}
+    areas = read_geoframe(conn, query("grids", "areas_around"), srid, **here)
+    return ToCut(
+        draft=draft,
+        revision=about.revision,
+        areas=areas[areas["code"].isin(about.communities)].reset_index(drop=True),
+        barriers=read_geoframe(conn, query("grids", "barriers_around"), srid, **here),
+        components=read_geoframe(conn, query("layers", "points_of_components"), srid, **here).geometry,
+    )
+
+
 def cut_again(
-    conn: Connection,
-    draft: int,
+    given: ToCut,
     *,
     target_m2: float,
     tolerance_m: float = 1.0,
     area_class: str | None = None,
-    actor: str,
-    revision: int | None = None,
     progress: Callable[[float], None] | None = None,
-) -> list[Finding]:
-    """Cut the communities of a draft anew from the ground of the database; returns the findings.
+) -> gpd.GeoDataFrame:
+    """The communities of a draft cut anew, for `grids.edit.put_cells`: cells much like old ones keep their codes there.
 
-    Cells that cover most of an old one, and are mostly covered by it, keep its code. Borders keep a metre from
-    components where they can. ``area_class`` becomes that of all cells (C: blocks stay whole); None keeps the classes.
+    Borders keep a metre from components where they can. ``area_class`` becomes that of all cells (C: blocks stay
+    whole); None keeps the classes.
     """
-    about = show_draft(conn, draft)
-    srid, here = city_srid(conn), {"communities": about.communities}
-    areas = read_geoframe(conn, query("grids", "areas_around"), srid, **here)
-    barriers = read_geoframe(conn, query("grids", "barriers_around"), srid, **here)
-    areas = areas[areas["code"].isin(about.communities)].reset_index(drop=True)
-    components = read_geoframe(conn, query("layers", "points_of_components"), srid, **here).geometry
-    if area_class is not None:
-        areas["area_class"] = area_class
+    areas = given.areas if area_class is None else given.areas.assign(area_class=area_class)
     cells = cut_all(
-        areas, barriers, components=components, target_m2=target_m2, tolerance_m=tolerance_m, progress=progress
+        areas,
+        given.barriers,
+        components=given.components,
+        target_m2=target_m2,
+        tolerance_m=tolerance_m,
+        progress=progress,
     )
-    kept = ["geometry"] if area_class is None else ["area_class", "geometry"]
-    return put_cells(conn, draft, cells[kept].assign(code=None), actor=actor, revision=revision)
+    return cells[["geometry"] if area_class is None else ["area_class", "geometry"]].assign(code=None)
 
 
 def write_draft(conn: Connection, draft: int, path: Path, *, replace: bool) -> int:

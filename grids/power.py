@@ -195,7 +195,7 @@ def halving(xy, start, angle, share):  # type: ignore[no-untyped-def]
     along = xy[:, 0] * ux + xy[:, 1] * uy
     low, high = along.min(), along.max()
     wish = _area_below(xy, start, ux, uy, high + 1.0, one, two, tag, two_tag) * share
-    for _ in range(40):
+    for _ in range(26):
         middle = (low + high) / 2
         if _area_below(xy, start, ux, uy, middle, one, two, tag, two_tag) < wish:
             low = middle

@@ -52,6 +52,52 @@ def codes(door: Door, number: int) -> list[str]:
     return [feature["id"] for feature in features]
 
 
+def sent_back(door: Door, number: int, content: bytes, who: str | None = EDITOR, **query: Any) -> Any:
+    with door.client(who) as client:
+        headers = {"Content-Type": "application/geopackage+sqlite3"}
+        return client.put(f"/grid/drafts/{number}/file", content=content, headers=headers, params=query)
+
+
+def test_a_draft_goes_out_as_a_geopackage_and_comes_back_through_the_checks(
+    door: Door, draft: int, tmp_path: Path
+) -> None:
+    answer = door.get(f"/grid/drafts/{draft}/file", EDITOR)
+    assert answer.headers["content-type"] == "application/geopackage+sqlite3"
+    path = tmp_path / "draft.gpkg"
+    path.write_bytes(answer.content)
+    cells = gpd.read_file(path, layer="cells")
+    assert cells.crs.to_epsg() == SRID
+    assert sorted(cells["code"]) == codes(door, draft)
+    assert sent_back(door, draft, answer.content).json()["errors"] == 0
+    cells["geometry"] = [
+        box(*at(0, 0), *at(60, 100)) if code == A else cell
+        for code, cell in zip(cells["code"], cells.geometry, strict=True)
+    ]
+    cells.to_file(path, layer="cells")
+    stale = sent_back(door, draft, path.read_bytes())
+    assert stale.status_code == 409, stale.text
+    forced = sent_back(door, draft, path.read_bytes(), force=True)
+    assert forced.status_code == 200, forced.text
+    assert {fault["rule"] for fault in forced.json()["findings"]} >= {"gap"}
+    assert door.post(f"/grid/drafts/{draft}/publish", {"dry": False}, EDITOR).status_code == 422
+
+
+@pytest.mark.parametrize("content", [b"x", b"SQLite format 3\0" + b"\0" * 3000, b"{}" * 40_000])
+def test_a_file_that_is_none_is_refused_and_changes_nothing(door: Door, draft: int, content: bytes) -> None:
+    before = door.get(f"/grid/drafts/{draft}/cells", EDITOR).json()
+    answer = sent_back(door, draft, content)
+    assert answer.status_code == 422
+    assert answer.json()["where"]["file"] == f"draft-{draft}.gpkg"
+    assert door.get(f"/grid/drafts/{draft}/cells", EDITOR).json() == before
+
+
+def test_only_editors_send_files(door: Door, draft: int) -> None:
+    assert door.get(f"/grid/drafts/{draft}/file", "planner").status_code == 403
+    assert sent_back(door, draft, b"x" * 100_000, "planner").status_code == 403
+    assert sent_back(door, draft, b"x" * 100_000, None).status_code == 413, "strangers send no large bodies"
+    assert sent_back(door, draft, b"x" * 1_000, None).status_code == 401
+
+
 # ── HTTP ────────────────────────────────────────
 
 
@@ -208,7 +254,7 @@ def test_as_an_editor_too_everything_is_answered_as_the_document_says(door: Door
         document = schemathesis.openapi.from_url(f"{closed.address}/openapi.json").include(path_regex="^/grid")
         for found in document.get_all_operations():
             ask(found.ok())
-    assert len(asked) == 14
+    assert len(asked) == 16
 
 
 # ── the command line ────────────────────────────────────────
