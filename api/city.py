@@ -144,7 +144,11 @@ def read_frames(city: City, source: Path | None, stages: Stages) -> dict[str, An
         with stages.stage("cut", "cutting the unit grid", "划分单元网格"):
             target_m2 = float(city.profile.get("target_cell_m2", 10_000))
             frames["cells"] = cut_all(
-                frames["areas"], frames["barriers"], target_m2=target_m2, progress=lambda share: stages("", share)
+                frames["areas"],
+                frames["barriers"],
+                target_m2=target_m2,
+                digits=int(city.profile.get("cell_digits", 15)),
+                progress=lambda share: stages("", share),
             )
             frames["areas"] = fitted(frames["areas"], frames["cells"])
     return frames

@@ -90,6 +90,7 @@ def simulate_city(folder: Path, progress: Progress) -> dict[str, Any]:
         drawn,
         barriers,
         target_m2=profile["target_cell_m2"],
+        digits=int(profile.get("cell_digits", 15)),
         progress=lambda share: progress("cells | 单元网格", 0.4 + 0.05 * share),
     )
     drawn = fitted(drawn, cells)

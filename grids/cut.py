@@ -24,6 +24,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from gis.errors import Invalid
 from grids.areas import refuse_untiled
+from grids.codes import CellCode
 from grids.coverage import (
     Floats,
     Geometries,
@@ -40,7 +41,6 @@ from grids.detour import around
 from grids.divide import balanced_cuts
 from grids.enclose import barrier_lines, enclose, faces_of, opened
 
-LARGEST_SERIAL = 999  #: three digits in the cell's code (GB/T 30428.1-2013)
 SMALLEST = 0.5  #: of the target: a block below this joins a neighbour
 LARGEST = 1.6  #: of the target: a cell above this is divided once more
 THIN_M = 20.0  #: a block narrower than this in the mean is no cell by itself
@@ -278,16 +278,17 @@ def _divided(
     return np.concatenate(cells)
 
 
-def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_000) -> list[str]:
+def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_000, digits: int = 15) -> list[CellCode]:
     """Codes for the cells of one community: its 12 digits and a serial, 001 up, in the order of ``cells``.
 
     Serials run west → east within a row, rows north → south (Beijing DB11, CJ/T 349); a row is as high as the
-    side of a target cell. Raises Invalid beyond 999 cells.
+    side of a target cell. digits : 15, or 14 for the oldest edition. Raises Invalid beyond 999 (99) cells.
     """
-    if len(cells) > LARGEST_SERIAL:
+    largest = 10 ** (digits - 12) - 1
+    if len(cells) > largest:
         raise Invalid(
-            f"Community {community_code} would have {len(cells)} cells; the code has room for {LARGEST_SERIAL}.",
-            f"社区 {community_code} 将有 {len(cells)} 个单元网格，编码最多容纳 {LARGEST_SERIAL} 个。",
+            f"Community {community_code} would have {len(cells)} cells; the code has room for {largest}.",
+            f"社区 {community_code} 将有 {len(cells)} 个单元网格，编码最多容纳 {largest} 个。",
             mend="Split the community or cut it with a larger target area.",
             mend_zh="请拆分社区，或增大目标面积。",
             community=community_code,
@@ -297,7 +298,7 @@ def number(cells: gpd.GeoSeries, community_code: str, *, target_m2: float = 10_0
     order = np.lexsort((centre[:, 1], centre[:, 0], row))
     serial = np.empty(len(cells), dtype=np.int64)
     serial[order] = np.arange(1, len(cells) + 1)
-    return [f"{community_code}{value:03d}" for value in serial]
+    return [CellCode.of(community_code, int(value), digits=digits) for value in serial]
 
 
 def cut_all(
@@ -307,27 +308,30 @@ def cut_all(
     components: gpd.GeoSeries | None = None,
     target_m2: float = 10_000,
     tolerance_m: float = 1.0,
+    digits: int = 15,
     progress: Callable[[float], None] | None = None,
 ) -> gpd.GeoDataFrame:
     """The grid of a city: every community of ``areas`` (12-digit codes) cut and numbered.
 
-    Returns code (15 digits), area_class and geometry, sorted by code, in the CRS of ``areas``. The area class is
-    that of the community if ``areas`` has a column ``area_class``, else "B"; in class C, outside the centre, cells may
-    have any size and blocks stay whole. ``progress`` hears the share done.
+    Returns code (of so many digits), area_class and geometry, sorted by code, in the CRS of ``areas``. The area class
+    is that of the community if ``areas`` has a column ``area_class``, else "B"; in class C, outside the centre, cells
+    may have any size and blocks stay whole. ``progress`` hears the share done.
     Raises Invalid for communities that overlap or leave slivers between them, and what :func:`cut` and :func:`number`
     raise, with the community.
     """
     communities = areas[areas["code"].str.len() == 12].sort_values("code")
     ground = _Ground.of(barriers, components, target_m2)
     refuse_untiled(communities)
-    classes = communities["area_class"] if "area_class" in communities else pd.Series("B", index=communities.index)
+    classes = communities.get("area_class", pd.Series("B", index=communities.index))
     todo = list(zip(communities["code"], communities.geometry, classes != "C", strict=True))
 
     def one(job: tuple[str, Any, bool]) -> pd.DataFrame:
         code, geometry, divide = job
         try:
             cells = _cut(geometry, ground, target_m2=target_m2, tolerance_m=tolerance_m, divide=divide)
-            return pd.DataFrame({"code": number(gpd.GeoSeries(cells), code, target_m2=target_m2), "geometry": cells})
+            return pd.DataFrame(
+                {"code": number(gpd.GeoSeries(cells), code, target_m2=target_m2, digits=digits), "geometry": cells}
+            )
         except Invalid as fault:
             fault.where.setdefault("community", code)
             raise

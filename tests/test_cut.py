@@ -369,6 +369,13 @@ def test_numbers_run_west_to_east_and_north_to_south():
     ]
 
 
+def test_the_oldest_edition_has_room_for_99_cells():
+    areas = gpd.GeoDataFrame({"code": [CODE]}, geometry=[field(300, 300)], crs=4545)
+    assert cut_all(areas, digits=14)["code"].tolist() == [f"{CODE}0{n}" for n in range(1, 10)]
+    with pytest.raises(Invalid, match="room for 99"):
+        cut_all(areas.set_geometry([field(1_000, 1_000)], crs=4545), digits=14)
+
+
 def test_cut_all_numbers_every_community_and_takes_its_class():
     areas = gpd.GeoDataFrame(
         {"code": ["610902001002", "610902001", "610902001001"], "area_class": ["C", None, "A"]},
