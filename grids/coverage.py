@@ -176,6 +176,83 @@ def _without_tips(parts: Geometries, members: Ints, row: int) -> Ints:
     return np.where(group == largest, row, -1)
 
 
+def without_needles(polygons: Geometries, *, degrees: float = 4.0, wide_m: float = 0.3) -> Geometries:
+    """A coverage with its needles cut off: tips sharper than an angle and thinner than a width go to the neighbour.
+
+    A needle is a corner between two long borders that run side by side, as where a lane overshoots the street it ends
+    on. Its tip is given to the polygon along its long side; on the outer border it stays. What would not be a valid
+    coverage afterwards is left as it was.
+    """
+    for _ in range(4):
+        mended = _needles_cut(polygons, np.cos(np.radians(degrees)), wide_m)
+        if mended is None:
+            return polygons
+        if not (shapely.is_valid(mended).all() and shapely.coverage_is_valid(mended)):
+            return polygons
+        polygons = mended
+    return polygons
+
+
+def _needles_cut(polygons: Geometries, cosine: float, wide_m: float) -> Geometries | None:
+    """One round: needles of polygons that no other needle of this round concerns; None if there is none."""
+    _, owner, vertices, ring = _edges(polygons)
+    first = np.flatnonzero(np.diff(ring, prepend=-1))
+    before = vertices[np.arange(len(vertices)) - 1]
+    last = np.append(first[1:], len(vertices)) - 1
+    before[first] = vertices[last - 1]  # rings are closed: the last vertex is the first again
+    corner = np.delete(np.arange(len(vertices)), last)
+    a, b = before[corner] - vertices[corner], vertices[corner + 1] - vertices[corner]
+    size_a, size_b = np.hypot(*a.T), np.hypot(*b.T)
+    sharp = (a * b).sum(axis=1) > cosine * size_a * size_b
+    thin = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / np.maximum(size_a, size_b) < wide_m
+    found = np.flatnonzero(sharp & thin)
+    if not len(found):
+        return None
+    rows: dict[int, list[list[tuple[float, ...]]]] = {}
+    touched: set[int] = set()
+    tree = shapely.STRtree(polygons)
+    for one in found.tolist():
+        row = int(owner[ring[corner[one]]])
+        tip = tuple(vertices[corner[one]].tolist())
+        sides = tuple(before[corner[one]].tolist()), tuple(vertices[corner[one] + 1].tolist())
+        near, far = sides if size_a[one] < size_b[one] else sides[::-1]
+        if row in touched:
+            continue
+        for other in sorted(tree.query(shapely.points(tip), predicate="intersects").tolist()):
+            if other in touched or other == row:
+                continue
+            given = _with_between(_ring_lists(polygons[other]), far, tip, near)
+            if given is not None:
+                rows[row] = [[at for at in line if at != tip] for line in _ring_lists(polygons[row])]
+                rows[other] = given
+                touched |= {row, other}
+                break
+    if not rows:
+        return None
+    out = polygons.copy()
+    for row, lines in rows.items():
+        if min(map(len, lines)) < 3:
+            return None
+        out[row] = Polygon(lines[0], lines[1:])
+    return out
+
+
+def _ring_lists(polygon: Polygon) -> list[list[tuple[float, ...]]]:
+    return [[*map(tuple, shapely.get_coordinates(ring)[:-1].tolist())] for ring in shapely.get_rings(polygon)]
+
+
+def _with_between(
+    lines: list[list[tuple[float, ...]]], one: tuple[float, ...], two: tuple[float, ...], new: tuple[float, ...]
+) -> list[list[tuple[float, ...]]] | None:
+    """The rings with a vertex put into the edge between two; None if none of them has that edge, or has the vertex."""
+    for line in lines:
+        for n, at in enumerate(line):
+            if {at, line[n - 1]} == {one, two} and new not in line:
+                line.insert(n, new)
+                return lines
+    return None
+
+
 def face_of(pieces: Geometries, faces: Geometries) -> Ints:
     """The row of the face that each piece lies in, the lowest if there are several, -1 for none."""
     found = np.full(len(pieces), -1, dtype=np.int64)

@@ -36,6 +36,7 @@ from grids.coverage import (
     shared_sides,
     snapped,
     united,
+    without_needles,
 )
 from grids.detour import around
 from grids.divide import balanced_cuts
@@ -143,11 +144,11 @@ def _cut(
     if (shapely.get_num_interior_rings(blocks) > 0).any():  # joining made a block lie around others
         blocks = opened(whole, blocks, ground.buildings_in(whole))
     if not divide:
-        return blocks
+        return without_needles(blocks)
     cells = _divided(whole, blocks, ground, target_m2)
     if (shapely.area(cells) > LARGEST * target_m2).any():  # a way around buildings swallowed a cut
         cells = _divided(whole, cells, ground, target_m2, above=LARGEST)
-    return cells
+    return without_needles(cells)
 
 
 def _sorted(polygons: Geometries) -> Geometries:

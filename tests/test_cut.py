@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shapely import LineString, MultiPolygon, Point, Polygon, box
 
 from gis.errors import Invalid
-from grids.coverage import STEP_M, STEPS_PER_METRE, noded, shared_sides, snapped
+from grids.coverage import STEP_M, STEPS_PER_METRE, noded, shared_sides, snapped, without_needles
 from grids.cut import cut, cut_all, fitted, number, wished
 from grids.divide import balanced_cuts
 from grids.enclose import barrier_lines, enclose, faces_of
@@ -354,6 +354,19 @@ def test_hairlines_between_polygons_are_closed_and_gaps_are_not():
     assert shapely.area(fit).sum() == pytest.approx(10_000 + far.area, abs=1e-9)
     again = noded(fit)
     assert (shapely.to_wkb(again) == shapely.to_wkb(fit)).all()
+
+
+def test_needles_go_to_the_neighbour_along_them():
+    sharp = Polygon([(0, 0), (100, 0), (130, 0.2), (100, 1), (100, 50), (0, 50)])  # its tip between the two others
+    below = Polygon([(0, 0), (0, -50), (130, -50), (130, 0.2), (100, 0)])
+    above = Polygon([(100, 50), (100, 1), (130, 0.2), (130, 50)])
+    mended = without_needles(np.array([sharp, below, above], dtype=object), wide_m=2)
+    assert shapely.coverage_is_valid(mended)
+    assert shapely.area(mended).sum() == pytest.approx(sharp.area + below.area + above.area, abs=1e-9)
+    assert shapely.get_num_coordinates(mended[0]) < shapely.get_num_coordinates(sharp)
+    assert shapely.bounds(mended[0])[2] == 100
+    kept = without_needles(np.array([sharp], dtype=object), wide_m=2)
+    assert shapely.equals_exact(kept[0], sharp), "on the outer border it stays"
 
 
 def test_numbers_run_west_to_east_and_north_to_south():
