@@ -88,7 +88,7 @@ def enclose(
     buildings   : what no line that is not in the ground may pass through
     tolerance_m : an end that stops this short of another line is joined to it
     """
-    inside = _within(community, lines)
+    inside = _within(community, lines, tolerance_m)
     if len(inside):
         inside = np.concatenate([inside, *_joined(community, inside, buildings, tolerance_m)])
     faces = faces_of(community, inside)
@@ -106,15 +106,20 @@ def faces_of(community: Polygon | MultiPolygon, lines: Any) -> Geometries:
     return np.asarray(faces[shapely.contains(community, shapely.point_on_surface(faces))], dtype=object)
 
 
-def _within(community: Polygon | MultiPolygon, lines: Geometries) -> Geometries:
-    """The parts of the lines inside the community."""
+def _within(community: Polygon | MultiPolygon, lines: Geometries, tolerance_m: float) -> Geometries:
+    """The parts of the lines inside the community and off its border.
+
+    What runs within the tolerance of the border is the border, drawn a second time: kept, it would cross it to and fro
+    and leave slivers. An end that so comes to stop short is drawn on again.
+    """
     if not len(lines):
-        return np.asarray(lines, dtype=object)
-    shapely.prepare(community)
-    near = lines[shapely.intersects(community, lines)]
-    whole = shapely.contains_properly(community, near)
-    parts = shapely.get_parts(shapely.get_parts(shapely.intersection(near[~whole], community)))
-    return np.concatenate([near[whole], parts[shapely.get_dimensions(parts) == 1]])
+        return lines
+    core = shapely.buffer(community, -tolerance_m, join_style="mitre") if tolerance_m > 0 else community
+    shapely.prepare(core)
+    near = lines[shapely.intersects(core, lines)]
+    whole = shapely.contains_properly(core, near)
+    parts = shapely.get_parts(shapely.get_parts(shapely.intersection(near[~whole], core)))
+    return np.concatenate([near[whole], parts[shapely.length(parts) > tolerance_m]])
 
 
 def _joined(
