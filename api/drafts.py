@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def frame() -> None:
 
     网格草稿:发布前他人不可见,每次保存均检查。
 
-    Example: wanmi grid draft open 610902001001 --note 道路改造
+    Example: wanmi grid draft open 610902001003 --note 道路改造
     """
 
 
@@ -52,7 +53,7 @@ def open_draft(
 
     为若干社区新建草稿,内容为当前网格。
 
-    Example: wanmi grid draft open 610902001001 610902001002 --note 道路改造
+    Example: wanmi grid draft open 610902001003 610902001004 --note 道路改造
     """
     from grids.edit import open_draft as opening
     from grids.edit import show_draft
@@ -152,7 +153,7 @@ def split_cell(
 
     用一条线分割网格;新网格使用新编码。
 
-    Example: wanmi grid draft split 3 610902001001004 --line "500010 3619000, 500130 3619020"
+    Example: wanmi grid draft split 3 610902001003004 --line "500010 3619000, 500130 3619020"
     """
     from grids.edit import split
 
@@ -172,7 +173,7 @@ def merge_cells(
 
     合并同一社区的相邻网格;新网格使用新编码。
 
-    Example: wanmi grid draft merge 3 610902001001004 610902001001005
+    Example: wanmi grid draft merge 3 610902001003004 610902001003005
     """
     from grids.edit import merge
 
@@ -195,7 +196,7 @@ def move_border(
 
     以一条线作为同一社区两个相邻网格的新边界,编码不变。
 
-    Example: wanmi grid draft move-border 3 610902001001004 610902001001005 --line "500010 3619000, 500130 3619020"
+    Example: wanmi grid draft move-border 3 610902001003004 610902001003005 --line "500010 3619000, 500130 3619020"
     """
     from grids.edit import move_border as moving
 
@@ -216,7 +217,7 @@ def recode_cell(
 
     更换网格编码;使用过的编码不得再用。
 
-    Example: wanmi grid draft recode 3 610902001001004
+    Example: wanmi grid draft recode 3 610902001003004
     """
     from grids.edit import recode
 
@@ -236,7 +237,7 @@ def set_class(
 
     更改网格的管理等级。
 
-    Example: wanmi grid draft class 3 610902001001004 B
+    Example: wanmi grid draft class 3 610902001003004 B
     """
     from grids.edit import set_area_class
 
@@ -332,6 +333,7 @@ def publish_draft(
     context: typer.Context,
     draft: Number,
     commit: Annotated[bool, typer.Option("--commit", help="Do it; else only say what would change.")] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV of everything that moves.")] = None,
     city: CityOption = None,
 ) -> None:
     """Make a draft the grid: cells, components and open cases in one step; a dry run unless --commit is given.
@@ -340,7 +342,7 @@ def publish_draft(
 
     Example: wanmi grid publish 3 --commit
     """
-    from api.publishing import publish_grid, report_lines
+    from api.publishing import publish_grid, report_lines, report_rows
     from grids.editions import UnsoundGrid
 
     with _writing(context, city) as (conn, _, _):
@@ -349,6 +351,11 @@ def publish_draft(
         except UnsoundGrid as error:
             show(_finding_lines(error.findings), context.obj)
             raise
+        if out is not None:
+            with out.open("w", encoding="utf-8-sig", newline="") as table:
+                rows = csv.DictWriter(table, ["what", "code", "from", "to", "unit_from", "unit_to"])
+                rows.writeheader()
+                rows.writerows(report_rows(report))
     show(report_lines(report), context.obj)
 
 
@@ -361,7 +368,7 @@ def cell_history(
 
     显示网格的全部版本及其来源与去向。
 
-    Example: wanmi grid history 610902001001004
+    Example: wanmi grid history 610902001003004
     """
     from api.redrawing import history_lines
     from grids.editions import cell_history as history
@@ -415,11 +422,16 @@ def _about(draft: Any, profile: City) -> Iterator[Line]:
 
 def _tell(context: typer.Context, conn: Connection, draft: int, findings: Sequence[Finding]) -> None:
     """What a draft is after an act, and what its check found."""
+    from grids.edit import new_codes
     from grids.edit import show_draft as showing
 
     now = showing(conn, draft)
     head = f"draft {draft}: {now.cells} cells, revision {now.revision}"
     show([(head, f"草稿 {draft}:{now.cells} 个网格,版次 {now.revision}")], context.obj)
+    fresh = new_codes(conn, draft)
+    if fresh:
+        words = " ".join(fresh[:SHOWN]) + (" …" if len(fresh) > SHOWN else "")
+        show([(f"  new codes so far: {words}", f"  目前的新编码:{words}")], context.obj)
     show(_finding_lines(findings), context.obj)
 
 

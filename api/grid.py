@@ -165,7 +165,7 @@ def export_grid(
 
     将网格输出为文件:.gpkg、.parquet、.shp、.zip(shapefile)、.geojson 或 .fgb。
 
-    Example: wanmi grid export grid.shp --community 610902001001
+    Example: wanmi grid export grid.shp --community 610902001003
     """
     from api.gridfiles import export_file, instant, names_of
 
@@ -194,7 +194,7 @@ def map_community(
 
     绘制一个社区的单元网格图(A4 或 A3),供外业使用。
 
-    Example: wanmi grid map 610902001001 community.pdf
+    Example: wanmi grid map 610902001003 community.pdf
     """
     from api.demo import chinese_font
     from api.gridfiles import print_community

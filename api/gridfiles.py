@@ -113,11 +113,16 @@ def commit_file(conn: Connection, imported: Imported, *, actor: str, note: str) 
     """
     errors = errors_of(imported.findings)
     if errors:
+        old = any(error.rule == "code_retired" for error in errors)
         raise Invalid(
             f"the grid has {len(errors):,} errors and was not taken over; the first: {errors[0].en}",
             f"网格有 {len(errors):,} 处错误，未予接收；首个：{errors[0].zh}",
-            mend="write the findings with --out findings.gpkg, mend them in QGIS, or try --heal 0.1",
-            mend_zh="请用 --out findings.gpkg 输出检查结果，在 QGIS 中修改，或尝试 --heal 0.1",
+            mend="the file is older than the grid: export it anew, or empty the retired codes for new numbers"
+            if old
+            else "write the findings with --out findings.gpkg, mend them in QGIS, or try --heal 0.1",
+            mend_zh="该文件早于现行网格：请重新导出"
+            if old
+            else "请用 --out findings.gpkg 输出检查结果，在 QGIS 中修改，或尝试 --heal 0.1",
         )
     edition = open_draft(conn, imported.communities, actor=actor, note=note)
     put_cells(conn, edition, imported.cells[["code", "area_class", "geometry"]], actor=actor)
@@ -316,6 +321,8 @@ def said_of_import(imported: Imported) -> Iterator[Pair]:
         f"cells: {new:,} new, {changed:,} changed, {same:,} the same, {gone:,} gone",
         f"网格：新增 {new:,}，变更 {changed:,}，不变 {same:,}，消失 {gone:,}",
     )
+    if imported.cells[["name", "note"]].notna().any(axis=None):
+        yield "names and notes of the file are not kept: the grid has no place for them", "文件中的名称与备注不予保存"
     touched = table[(table[["new", "changed", "gone"]] > 0).any(axis=1)]
     for row in touched.head(SHOWN).itertuples():
         yield (

@@ -34,7 +34,7 @@ from api.gridshapes import (
 from api.publishing import publish_grid
 from api.redrawing import bring_back, write_draft
 from gis.crs import GEODETIC, fits, reproject
-from gis.errors import Forbidden, Invalid, WanmiError
+from gis.errors import Forbidden, Invalid, NotFound, WanmiError
 from grids import edit
 from grids.editions import cell_history, read_cells
 from grids.findings import Finding
@@ -65,13 +65,13 @@ def _editor(who: Who, conn: Connection) -> Actor:
 # ── the grid ────────────────────────────────────────
 
 
-@router.get("/grid/cells", response_model=CellCollection)
+@router.get("/grid/cells", response_model=CellCollection, responses=problems(404))
 def cells_at(
     request: Request,
     house: InHouse,
     who: Who,
     community: Annotated[
-        str, Query(pattern="^[0-9]{12}$", description="code of a community", examples=["610902001001"])
+        str, Query(pattern="^[0-9]{12}$", description="code of a community", examples=["610902001003"])
     ],
     at: Annotated[
         datetime | None,
@@ -82,6 +82,14 @@ def cells_at(
     with house.begin_reading() as conn:
         who.reader(conn)
         cells = read_cells(conn, at, [community])
+        if cells.empty and read_cells(conn, None, [community]).empty:
+            raise NotFound(
+                f"there is no community {community} with cells",
+                f"没有编码为 {community} 的社区,或其没有网格",
+                mend="codes of communities have 12 digits; /search finds them",
+                mend_zh="社区编码为 12 位,可用 /search 查询",
+                community=community,
+            )
     return tagged(request, CellCollection, _collection(house, cells), private=house.reading == "accounts")
 
 
@@ -90,7 +98,7 @@ def cell_past(
     request: Request,
     house: InHouse,
     who: Who,
-    code: Annotated[str, Path(pattern=f"^{CODE}$", description="code of a cell", examples=["610902001001004"])],
+    code: Annotated[str, Path(pattern=f"^{CODE}$", description="code of a cell", examples=["610902001003004"])],
 ) -> Response:
     """All versions of a cell, what each came from and what became of it; also of a code that is no more."""
     with house.begin_reading() as conn:
@@ -157,7 +165,8 @@ def draft_findings(request: Request, house: InHouse, who: Who, id: DraftNo) -> R
 def _findings(request: Request, house: House, who: Who, id: int) -> Response:
     with house.begin_reading() as conn:
         _editor(who, conn)
-        data = _state(conn, house, id, edit.check_draft(conn, id))
+        open_ = edit.show_draft(conn, id).state == "draft"  # one that has ended holds no cells to check
+        data = _state(conn, house, id, edit.check_draft(conn, id) if open_ else [])
     return tagged(request, DraftState, data, private=True)
 
 

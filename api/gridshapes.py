@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.shapes import Degrees, Instant, Words
 
 CODE = "[0-9]{14,15}"
-CellId = Annotated[str, Field(pattern=f"^{CODE}$", description="code of a cell", examples=["610902001001004"])]
-CommunityId = Annotated[str, Field(pattern="^[0-9]{12}$", description="code of a community", examples=["610902001001"])]
+CellId = Annotated[str, Field(pattern=f"^{CODE}$", description="code of a cell", examples=["610902001003004"])]
+CommunityId = Annotated[str, Field(pattern="^[0-9]{12}$", description="code of a community", examples=["610902001003"])]
 Share = Annotated[float, Field(ge=0, le=1, description="share of the area, 0 to 1")]
 Revision = Annotated[
     int | None,

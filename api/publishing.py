@@ -105,12 +105,14 @@ def report_lines(report: Published) -> Iterator[Line]:
         f"  网格        新增 {counts['new']},变更 {counts['changed']},停用 {counts['retired']},"
         f"仅增加公共节点 {counts['noded']}",
     )
-    for cell in report.cells[:SHOWN]:
+    told = [cell for cell in report.cells if cell.what in ("retired", "changed")]
+    for cell in told[:SHOWN]:
         if cell.what == "retired":
             became = ", ".join(f"{son.code} ({son.share_of_old:.0%})" for son in cell.successors)
             yield f"    {cell.code} → {became}", f"    {cell.code} → {became}"
         elif cell.what == "changed":
             yield f"    {cell.code} changed", f"    {cell.code} 变更"
+    yield from _more(len(told))
     yield (
         f"  components  {len(report.components)} have another cell; "
         f"{report.components_before:,} were in a cell, {report.components_after:,} are",
@@ -120,6 +122,7 @@ def report_lines(report: Published) -> Iterator[Line]:
     for component in report.components[:SHOWN]:
         text = f"    {component.code}  {component.from_code} → {component.to_code or '?'}"
         yield text, text
+    yield from _more(len(report.components))
     noted = [case for case in report.cases if case.noted]
     yield (
         f"  open cases  {len(report.cases)} follow, {len(noted)} with another cell, unit or reason; "
@@ -131,7 +134,28 @@ def report_lines(report: Published) -> Iterator[Line]:
         unit = "" if case.from_unit == case.to_unit else f"  {case.from_unit or '?'} → {case.to_unit or '?'}"
         text = f"    {case.no}  {case.from_code} → {case.to_code or '?'}{unit}"
         yield text, text
+    yield from _more(len(noted))
     yield from _warnings(report)
+
+
+def _more(many: int) -> Iterator[Line]:
+    """That a list is longer than what is shown."""
+    if many > SHOWN:
+        yield f"    … and {many - SHOWN} more (--out writes all)", f"    … 另有 {many - SHOWN} 项(用 --out 写出全部)"
+
+
+def report_rows(report: Published) -> list[dict[str, object]]:
+    """The whole report as rows: what, code, from, to, unit from, unit to."""
+    rows: list[dict[str, object]] = []
+    for cell in report.cells:
+        became = " ".join(son.code for son in cell.successors)
+        rows.append({"what": f"cell {cell.what}", "code": cell.code, "to": became})
+    for one in report.components:
+        rows.append({"what": "component", "code": one.code, "from": one.from_code, "to": one.to_code})
+    for case in report.cases:
+        units = {"unit_from": case.from_unit, "unit_to": case.to_unit}
+        rows.append({"what": "case", "code": case.no, "from": case.from_code, "to": case.to_code, **units})
+    return rows
 
 
 def _warnings(report: Published) -> Iterator[Line]:

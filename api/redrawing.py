@@ -23,6 +23,7 @@ from grids.city import City
 from grids.cut import cut_all
 from grids.edit import city_srid, put_cells, read_draft, show_draft
 from grids.editions import CellVersion, Descent
+from grids.exchange import classes_of
 from grids.findings import Finding
 
 Pair = tuple[str, str]
@@ -114,7 +115,17 @@ def bring_back(
             mend_zh="请编辑 wanmi grid draft export 导出的文件;新网格编码留空",
             file=path,
         )
+    if "area_class" in cells:
+        cells["area_class"] = classes_of(path, cells, "area_class")
     said = {name: _numbers(cells, name) for name in ("draft", "revision")}
+    if not force and not (said["draft"] and said["revision"]):
+        raise Invalid(
+            f"{path.name} does not say which draft it is of, in which revision: its fields draft and revision are gone",
+            f"{path.name} 缺少 draft 与 revision 字段,无法得知其来自哪个草稿、哪一版次",
+            mend="edit a fresh export; or --force takes it over whatever was saved since",
+            mend_zh="请在重新导出的文件上编辑;或用 --force 强制导入",
+            file=path,
+        )
     if said["draft"] - {draft}:
         raise Invalid(
             f"{path.name} is of draft {min(said['draft'] - {draft})}, not of {draft}",
@@ -156,8 +167,9 @@ def parse_line(words: str) -> LineString:
 def read_line(path: Path, srid: int | None) -> tuple[BaseGeometry, int]:
     """The one line of a file, and its system."""
     frame = read_vector(path, srid=srid)
-    shapes = [shape for shape in frame.geometry if shape is not None and not shape.is_empty]
-    line = shapely.line_merge(shapely.union_all(shapes)) if shapes else None
+    shapes = np.asarray(frame.geometry, dtype=object)
+    shapes = shapes[(shapely.get_dimensions(shapes) == 1) & np.isfinite(shapely.bounds(shapes)).all(axis=1)]
+    line = shapely.line_merge(shapely.union_all(shapes)) if len(shapes) else None
     if line is None or line.geom_type not in ("LineString", "MultiLineString"):
         raise UnfitFile(
             f"{path.name} does not hold a line",

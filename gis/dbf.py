@@ -38,7 +38,7 @@ def _named(text: str) -> str | None:
         plain = f"cp{number[1]}"
     try:
         return codecs.lookup(plain.replace("iso-8859", "iso8859").replace("iso 8859", "iso8859")).name
-    except LookupError:
+    except (LookupError, ValueError):
         return None
 
 

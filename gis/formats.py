@@ -24,12 +24,15 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.errors
 import shapely
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from gis.crs import GEODETIC, SCRAMBLED, crs_of, reproject
 from gis.dbf import encoding_of
 from gis.errors import Conflict, UnfitFile
 
+MOST_UNPACKED_BYTES = 2 * 2**30  #: of a zip file
+GUESSED_BYTES = 16 * 2**20  #: of a table, from which its encoding is guessed
 #: extension → format of GDAL that is written; None: GeoParquet; "zip": a shapefile in one file
 WRITTEN: Mapping[str, str | None] = {
     ".gpkg": "GPKG",
@@ -220,16 +223,20 @@ def _shapefile(path: Path) -> tuple[str, str | None]:
                     )
                 beside = {name[len(shapes[0]) - 4 :].lower(): name for name in inside if name[:-4] == shapes[0][:-4]}
                 _want_parts(path, set(beside))
-                cpg = archive.read(beside[".cpg"]) if ".cpg" in beside else None
-                return f"/vsizip/{path.resolve()}/{shapes[0]}", encoding_of(archive.read(beside[".dbf"]), cpg)
+                if sum(entry.file_size for entry in archive.infolist()) > MOST_UNPACKED_BYTES:
+                    raise _unreadable(path, f"unpacked it would take over {MOST_UNPACKED_BYTES // 2**30} GiB")
+                cpg = archive.open(beside[".cpg"]).read(100) if ".cpg" in beside else None
+                table = archive.open(beside[".dbf"]).read(GUESSED_BYTES)
+                return f"/vsizip/{path.resolve()}/{shapes[0]}", encoding_of(table, cpg)
         except (zipfile.BadZipFile, OSError, RuntimeError) as bad:
             raise _unreadable(path, bad) from bad
     if path.suffix.lower() != ".shp":
         return str(path.resolve()), None
     parts = {file.suffix.lower(): file for file in path.parent.iterdir() if file.stem == path.stem}
     _want_parts(path, set(parts))
-    cpg = parts[".cpg"].read_bytes() if ".cpg" in parts else None
-    return str(path.resolve()), encoding_of(parts[".dbf"].read_bytes(), cpg)
+    cpg = parts[".cpg"].read_bytes()[:100] if ".cpg" in parts else None
+    with parts[".dbf"].open("rb") as records:
+        return str(path.resolve()), encoding_of(records.read(GUESSED_BYTES), cpg)
 
 
 def _want_parts(path: Path, have: set[str]) -> None:
@@ -265,9 +272,11 @@ def _read_table(path: Path) -> gpd.GeoDataFrame:
     plain = {str(name).strip().lower(): name for name in frame.columns}
     wkt = next((plain[name] for name in _WKT if name in plain), None)
     if wkt is not None:
-        geometry = shapely.from_wkt(
-            frame[wkt].where(frame[wkt].notna(), None).to_numpy(dtype=object), on_invalid="ignore"
-        )
+        words = np.array([word if isinstance(word, str) else None for word in frame[wkt].tolist()], dtype=object)
+        try:
+            geometry = shapely.from_wkt(words, on_invalid="ignore")
+        except (NotImplementedError, shapely.GEOSException) as bad:
+            raise _unreadable(path, f"its WKT has curves or another geometry that is not read here ({bad})") from bad
         lost = np.flatnonzero(shapely.is_missing(geometry) & frame[wkt].notna().to_numpy())
         if len(lost):
             _refuse_row(path, int(lost[0]) + 1, str(wkt), "is not WKT", "不是 WKT 几何")
@@ -320,6 +329,17 @@ def _with_system(path: Path, frame: gpd.GeoDataFrame, srid: int | None, stated: 
         )
     if own is not None:
         number = own.to_epsg(min_confidence=70)
+        try:
+            Transformer.from_crs(own, GEODETIC)
+        except ProjError as bad:
+            raise unfit(
+                path,
+                f"is in a system that is not tied to the Earth: {own.name}",
+                f"使用未与地球关联的坐标系：{own.name}",
+                mend="assign the right system in QGIS (Assign projection) and save it again",
+                mend_zh="请在 QGIS 中指定正确的坐标系后重新保存",
+                field="crs",
+            ) from bad
         if srid is not None and srid not in SCRAMBLED and number != srid and own != crs_of(srid):
             name = f"EPSG:{number}" if number else own.name
             raise unfit(
@@ -416,8 +436,8 @@ def _beside(path: Path, overwrite: bool) -> Iterator[Path]:
         raise Conflict(
             f"{path} is there already",
             f"{path} 已存在",
-            mend="add --overwrite, or choose another name",
-            mend_zh="请加 --overwrite，或换一个文件名",
+            mend="choose another name, or say that it may be replaced (--overwrite, --replace)",
+            mend_zh="请换一个文件名，或允许覆盖（--overwrite、--replace）",
             file=path,
         )
     if not path.parent.is_dir():

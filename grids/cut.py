@@ -44,6 +44,7 @@ from grids.enclose import barrier_lines, enclose, faces_of, opened
 
 SMALLEST = 0.5  #: of the target: a block below this joins a neighbour
 LARGEST = 1.6  #: of the target: a cell above this is divided once more
+SCRAP = 0.2  #: of the target: what is below this in the end joins a neighbour, whatever lies between
 THIN_M = 20.0  #: a block narrower than this in the mean is no cell by itself
 #: what a union is worth: its compactness, less these times …
 OFF = 0.6  #: … how far it is from a multiple of the target (logarithm)
@@ -143,12 +144,28 @@ def _cut(
     blocks = _merged(blocks, _resistance(lines, ranks), target_m2)
     if (shapely.get_num_interior_rings(blocks) > 0).any():  # joining made a block lie around others
         blocks = opened(whole, blocks, ground.buildings_in(whole))
-    if not divide:
-        return without_needles(blocks)
-    cells = _divided(whole, blocks, ground, target_m2)
-    if (shapely.area(cells) > LARGEST * target_m2).any():  # a way around buildings swallowed a cut
-        cells = _divided(whole, cells, ground, target_m2, above=LARGEST)
-    return without_needles(cells)
+    cells = blocks
+    for above in (0.0, LARGEST, LARGEST) if divide else ():  # a way around buildings may have swallowed a cut
+        if (shapely.area(cells) > above * target_m2).any():
+            cells = _divided(whole, cells, ground, target_m2, above=above)
+    return without_needles(_without_scraps(whole, cells, target_m2))
+
+
+def _without_scraps(community: Polygon | MultiPolygon, cells: Geometries, target_m2: float) -> Geometries:
+    """Scraps joined to a neighbour; cells that a cell lies around joined with it, unless the two are too large."""
+    cells = joined(cells, SCRAP * target_m2)
+    own = shapely.get_num_interior_rings(shapely.get_parts(community)).sum()
+    if shapely.get_num_interior_rings(cells).sum() <= own:
+        return cells
+    around = cells[shapely.get_num_interior_rings(cells) > 0]
+    middles = shapely.point_on_surface(cells)
+    owner = np.arange(len(cells))
+    for cell in around[np.argsort(-shapely.area(around), kind="stable")]:
+        filled = shapely.polygons(shapely.get_exterior_ring(cell))
+        inside = np.flatnonzero(shapely.within(middles, filled))
+        if shapely.area(cells[inside]).sum() <= LARGEST * target_m2:
+            owner[inside] = owner[inside].min()
+    return united(cells, owner)
 
 
 def _sorted(polygons: Geometries) -> Geometries:
@@ -270,12 +287,14 @@ def _divided(
     pieces = faces_of(community, [*shapely.boundary(blocks), *np.concatenate(cuts)])
     of = face_of(pieces, blocks)
     if (of < 0).any():  # a hairline between two lines that all but coincide
-        of = owners_with_neighbours(pieces, of)
+        of = owners_with_neighbours(pieces, of)  # one that no block is beside becomes a block of its own
+        alone = int(of.max()) + 1 - len(blocks)
+        areas, wish = np.append(areas, np.ones(max(alone, 0))), np.append(wish, np.ones(max(alone, 0), dtype=int))
     order = np.argsort(of, kind="stable")
     rows, first, count = np.unique(of[order], return_index=True, return_counts=True)
     cells = []
     for row, begin, many in zip(rows.tolist(), first.tolist(), count.tolist(), strict=True):
-        cells.append(joined(pieces[order[begin : begin + many]], 0.55 * shapely.area(blocks[row]) / wish[row]))
+        cells.append(joined(pieces[order[begin : begin + many]], 0.55 * areas[row] / wish[row]))
     return np.concatenate(cells)
 
 

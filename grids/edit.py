@@ -136,8 +136,26 @@ def read_draft(conn: Connection, edition: int) -> gpd.GeoDataFrame:
 
 
 def check_draft(conn: Connection, edition: int) -> list[Finding]:
-    """What the check finds in a draft, beside today's borders of its communities. NotFound when there is none."""
-    return _findings(conn, edition, show_draft(conn, edition).communities)
+    """What the check finds in a draft, beside today's borders of its communities.
+
+    NotFound when there is none, Conflict when it has ended: then it holds no cells.
+    """
+    about = show_draft(conn, edition)
+    if about.state != "draft":
+        raise Conflict(
+            f"draft {edition} has ended: it was {about.state}",
+            f"草稿 {edition} 已{'发布' if about.state == 'published' else '放弃'}",
+            mend="'wanmi grid check' checks the grid of today",
+            mend_zh="检查现行网格请用 wanmi grid check",
+            draft=edition,
+        )
+    return _findings(conn, edition, about.communities)
+
+
+def new_codes(conn: Connection, edition: int) -> list[str]:
+    """The codes in a draft that no cell of its base has."""
+    base = read_geoframe(conn, query("grids", "base_cells"), city_srid(conn), edition=edition)
+    return sorted(set(read_draft(conn, edition)["code"]) - set(base["code"]))
 
 
 def put_cells(
@@ -245,7 +263,17 @@ def recode(
                 mend_zh="不填新编码则取下一个可用序号",
                 code=new,
             )
-        if new in _ever_used(conn, draft.communities) or new in set(cells["code"]):
+        used = {*_ever_used(conn, draft.communities), *cells["code"]}
+        following = CellCode.next_free(code[:12], used, digits=digits)
+        if new > following:
+            raise Invalid(
+                f"{new} would leave numbers out: the next of this community is {following}",
+                f"{new} 会跳过序号:该社区下一个可用编码为 {following}",
+                mend=f"take {following} or a lower number that was never used; numbers left out are lost for good",
+                mend_zh=f"请使用 {following} 或更小的未用序号;跳过的序号将无法再用",
+                code=new,
+            )
+        if new in used:
             raise Conflict(
                 f"{new} is or was the number of another cell; numbers are never used again",
                 f"{new} 已被使用过,编码不得重复使用",

@@ -45,6 +45,7 @@ NARROW_M = 18.0  #: a face narrower than this in the mean, and long, is a strip 
 ROUNDABOUT_M2 = 1_500.0  #: a round face below this is an island in a street
 SAMPLE_M = 4.0  #: spacing of the points from which nearness is measured when a strip is shared out
 SIMPLIFY_M = 1.0  #: how far a line shared out may be straightened
+LEAST_M = 0.05  #: nearer lines than this are one, whatever the tolerance
 REACH_M = 60.0  #: a dead end this near to another line, straight ahead, is drawn on to it
 
 
@@ -88,6 +89,7 @@ def enclose(
     buildings   : what no line that is not in the ground may pass through
     tolerance_m : an end that stops this short of another line is joined to it
     """
+    tolerance_m = max(tolerance_m, LEAST_M)
     inside = _within(community, lines, tolerance_m)
     if len(inside):
         inside = np.concatenate([inside, *_joined(community, inside, buildings, tolerance_m)])

@@ -24,6 +24,7 @@ from grids.topology import polygonal
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "code": (
         *("code", "cell_code", "bgcode", "bgid", "gridcode", "grid_code", "gridid", "grid_id"),
+        *("单元网格标", "单元网格编", "单元网格代"),  # as a shapefile in GBK cuts them: ten bytes
         *("单元网格标识码", "单元网格编码", "单元网格代码", "网格编码", "网格代码", "标识码", "编码"),
         *("dywgbsm", "dywgbm", "dywgdm", "wgbsm", "wgbm", "wgdm", "bsm"),
     ),
@@ -75,7 +76,7 @@ def read_grid(
     code = code_text(path, frame[fields["code"]])
     cells = {
         "code": code,
-        "area_class": _classes(path, frame, fields.get("area_class")),
+        "area_class": classes_of(path, frame, fields.get("area_class")),
         "name": _texts(frame, fields.get("name")),
         "note": _texts(frame, fields.get("note")),
         "attrs": _attrs(frame, set(fields.values())),
@@ -127,7 +128,8 @@ def _fields(path: Path, frame: gpd.GeoDataFrame, mapping: Mapping[str, str]) -> 
     return found
 
 
-def _classes(path: Path, frame: gpd.GeoDataFrame, field: str | None) -> pd.Series:
+def classes_of(path: Path, frame: gpd.GeoDataFrame, field: str | None) -> pd.Series:
+    """The area classes of a field as A, B, C (None without a field). UnfitFile, with the row, for an unknown one."""
     if field is None:
         return pd.Series(None, index=frame.index, dtype=object)
     made = []

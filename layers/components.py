@@ -58,5 +58,6 @@ def load_components(
         frame[column] = pd.array([ids.get(code) for code in components[role]], dtype="Int64")
     conn.execute(query("layers", "stage_components"))
     rows = copy_frame(conn, version.stamp(frame), "staged_component", progress=progress)
+    conn.execute(query("layers", "hold_grid"))  # not while a grid is being published: its cells are just ending
     conn.execute(query("layers", "place_components"))
     return rows

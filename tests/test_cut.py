@@ -75,6 +75,14 @@ def assert_no_hairline(shapes, community) -> None:
     assert shapely.get_num_interior_rings(shapely.get_parts(shapely.union_all(shapes))).sum() == holes
 
 
+def assert_partition_with_holes(cells: gpd.GeoSeries, community) -> None:
+    """A partition, where holes may meet in a point: rings of what the cells add up to are not counted."""
+    shapes = np.asarray(cells.array, dtype=object)
+    assert (shapely.get_type_id(shapes) == 3).all()
+    assert shapely.coverage_is_valid(shapes)
+    assert shapely.area(shapely.symmetric_difference(shapely.union_all(shapes), community)) < community.length * 0.002
+
+
 def assert_partition(cells: gpd.GeoSeries, community) -> None:
     shapes = np.asarray(cells.array, dtype=object)
     assert (shapely.get_type_id(shapes) == 3).all()
@@ -242,6 +250,35 @@ def test_parts_and_holes_of_a_community():
     cells = cut(ring)
     assert_partition(cells, ring)
     assert not cells.intersects(field(268, 238, 121, 131)).any()
+
+
+@given(st.lists(st.tuples(*[st.floats(3, 280)] * 2, *[st.floats(3, 60)] * 2), min_size=1, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_a_community_with_holes_has_no_scraps_and_no_rings_of_its_own(holes):
+    whole = field(300, 300)
+    for x, y, width, height in holes:
+        whole = shapely.difference(whole, field(width, height, x, y), grid_size=STEP_M)
+    whole = max(shapely.get_parts(whole), key=lambda part: part.area)
+    cells = cut(whole)
+    assert_partition_with_holes(cells, whole)
+    assert cells.area.min() > min(1_000, 0.9 * whole.area)
+    assert shapely.get_num_interior_rings(np.asarray(cells.array)).sum() <= len(whole.interiors)
+
+
+@pytest.mark.parametrize("seed", [72, 215])
+def test_lines_that_hug_the_border_by_a_millimetre_do_no_harm(seed):
+    rng = np.random.default_rng(seed)
+    corners = int(rng.integers(4, 13))
+    angle, radius = np.arange(2 * corners) * np.pi / corners, np.where(np.arange(2 * corners) % 2, 500, 120)
+    star = snapped(Polygon([here(r * np.cos(a), r * np.sin(a)) for r, a in zip(radius, angle, strict=True)]))
+    near = 10 ** rng.uniform(-3.2, -2.5)
+    xy = shapely.get_coordinates(star)
+    shaken = LineString(xy + rng.normal(0, near, xy.shape))
+    for tolerance_m in (0.0, 1.0):
+        lines = ground([shapely.buffer(star, -near).exterior], grade="lane", water=[shaken])
+        cells = cut(star, lines, tolerance_m=tolerance_m)
+        assert_partition(cells, star)
+        assert cells.area.min() > 1_000
 
 
 def test_a_block_around_others_is_opened():

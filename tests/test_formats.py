@@ -327,3 +327,30 @@ def test_long_names_of_fields_stay_apart_in_a_shapefile(tmp_path: Path) -> None:
     again = read_vector(tmp_path / "a.shp")
     assert list(again.columns) == ["code", "name", "size_m2", "since", "perimeter_", "perimeter2", "geometry"]
     assert (tmp_path / "a.cpg").read_text().strip() == "UTF-8"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "code,wkt\n1,CURVEPOLYGON(CIRCULARSTRING(0 0 4 0 4 4 0 4 0 0))\n".replace("(CIRC", "((CIRC"),
+        'code,wkt\n1,"CURVEPOLYGON (CIRCULARSTRING (0 0, 4 0, 4 4, 0 4, 0 0))"\n',
+        "code,wkt\n1,2,3,4\n5\n",
+        "code,wkt\n1,POINT EMPTY,9\n",
+    ],
+)
+def test_tables_with_curves_or_ragged_rows_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UnfitFile):
+        read_vector(path, srid=SRID)
+
+
+def test_a_system_that_is_not_tied_to_the_earth_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "local.gpkg"
+    frame().set_crs('LOCAL_CS["x",UNIT["metre",1]]', allow_override=True).to_file(path)
+    with pytest.raises(UnfitFile, match="not tied to the Earth"):
+        read_vector(path)
+
+
+def test_a_cpg_of_odd_bytes_is_as_good_as_none() -> None:
+    assert encoding_of(b"", b"\xff\xfe\0")

@@ -145,8 +145,8 @@ def test_every_act_answers_with_the_draft_and_what_its_check_finds(door: Door, d
         ("border", {"code": A, "other": B, "line": line((90, 99), (90, 201))}, [A, B, C, D]),
         ("merge", {"codes": [C, D]}, [A, B, f"{WEST}005"]),
         ("recode", {"code": A}, [B, f"{WEST}005", f"{WEST}006"]),
-        ("recode", {"code": B, "to": f"{WEST}020"}, [f"{WEST}005", f"{WEST}006", f"{WEST}020"]),
-        ("class", {"code": f"{WEST}020", "area_class": "C"}, [f"{WEST}005", f"{WEST}006", f"{WEST}020"]),
+        ("recode", {"code": B, "to": f"{WEST}007"}, [f"{WEST}005", f"{WEST}006", f"{WEST}007"]),
+        ("class", {"code": f"{WEST}007", "area_class": "C"}, [f"{WEST}005", f"{WEST}006", f"{WEST}007"]),
     ]:
         answer = door.post(f"{path}/{act}", body, EDITOR)
         assert answer.status_code == 200, answer.text

@@ -4,6 +4,9 @@ select code, id from layers.unit;
 -- name: set_parent
 update layers.unit set parent_id = :parent_id where id = :id;
 
+-- name: hold_grid
+select pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));
+
 -- name: stage_components
 drop table if exists pg_temp.staged_component;
 create temporary table staged_component (like layers.component including defaults) on commit drop;
