@@ -44,6 +44,7 @@ from grids.enclose import barrier_lines, enclose, faces_of, opened
 
 SMALLEST = 0.5  #: of the target: a block below this joins a neighbour
 LARGEST = 1.6  #: of the target: a cell above this is divided once more
+PLAIN_M = 0.1  #: a vertex whose loss changes less than the square of this is left out
 SCRAP = 0.2  #: of the target: what is below this in the end joins a neighbour, whatever lies between
 THIN_M = 20.0  #: a block narrower than this in the mean is no cell by itself
 #: what a union is worth: its compactness, less these times …
@@ -148,7 +149,9 @@ def _cut(
     for above in (0.0, LARGEST, LARGEST) if divide else ():  # a way around buildings may have swallowed a cut
         if (shapely.area(cells) > above * target_m2).any():
             cells = _divided(whole, cells, ground, target_m2, above=above)
-    return without_needles(_without_scraps(whole, cells, target_m2))
+    cells = _without_scraps(whole, cells, target_m2)
+    plain = shapely.coverage_simplify(cells, PLAIN_M, simplify_boundary=False)  # no vertex that nobody could see
+    return without_needles(np.asarray(plain, dtype=object))
 
 
 def _without_scraps(community: Polygon | MultiPolygon, cells: Geometries, target_m2: float) -> Geometries:

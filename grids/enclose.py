@@ -68,9 +68,12 @@ def barrier_lines(barriers: gpd.GeoDataFrame, *, target_m2: float) -> tuple[Geom
     surfaces = shapely.get_parts(geometry[there & flat & (kinds == "street")])
     chosen, ranks = geometry[there], rank[there]
     chosen = np.where(shapely.get_dimensions(chosen) == 2, shapely.boundary(chosen), chosen)
-    lines, of = shapely.get_parts(chosen, return_index=True)
+    lines, of = shapely.get_parts(shapely.normalize(chosen), return_index=True)
     line = shapely.get_dimensions(lines) == 1
-    return lines[line], ranks[of[line]], np.asarray(surfaces, dtype=object)
+    lines, ranks = lines[line], ranks[of[line]]
+    bounds = shapely.bounds(lines)
+    order = np.lexsort((ranks, shapely.length(lines), *bounds.T))  # the order of the rows must not matter
+    return lines[order], ranks[order], np.asarray(surfaces, dtype=object)
 
 
 def enclose(
