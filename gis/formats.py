@@ -332,14 +332,7 @@ def _with_system(path: Path, frame: gpd.GeoDataFrame, srid: int | None, stated: 
         try:
             Transformer.from_crs(own, GEODETIC)
         except ProjError as bad:
-            raise unfit(
-                path,
-                f"is in a system that is not tied to the Earth: {own.name}",
-                f"使用未与地球关联的坐标系：{own.name}",
-                mend="assign the right system in QGIS (Assign projection) and save it again",
-                mend_zh="请在 QGIS 中指定正确的坐标系后重新保存",
-                field="crs",
-            ) from bad
+            raise _unreadable(path, f"its coordinate system {own.name} is not tied to the Earth") from bad
         if srid is not None and srid not in SCRAMBLED and number != srid and own != crs_of(srid):
             name = f"EPSG:{number}" if number else own.name
             raise unfit(
