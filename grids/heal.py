@@ -50,6 +50,7 @@ def heal(
     """The cells with gaps and overlaps narrower than ``tolerance_m`` closed, and what was moved.
 
     cells, communities : code, geometry, in the city's metres; the communities those of 12 digits
+    A border that crosses itself by less than that is straightened.
     The second frame has a row for each region that changed hands: code (the cell; the community for a gap), other
     (the cell or community beyond), what (trimmed, overlap, gap, node: one shared with a neighbour), moved_m (how far
     the border moved at most), area_m2.
@@ -66,7 +67,7 @@ def heal(
     in_metres(cells)
     areas = communities[communities["code"].str.len() == 12].sort_values("code", ignore_index=True)
     codes = [code if isinstance(code, str) else f"#{row}" for row, code in enumerate(cells["code"], start=1)]
-    given = np.asarray(snap(cells.geometry).array, dtype=object)
+    given = _uncrossed(np.asarray(snap(cells.geometry).array, dtype=object), tolerance_m)
     whole = (shapely.get_type_id(given) == 3) & ~shapely.is_empty(given) & shapely.is_valid(given)
     shapes = given.copy()
     shapes[~whole] = shapely.Polygon()
@@ -87,6 +88,20 @@ def heal(
     moves = pd.DataFrame(listed, columns=["code", "other", "what", "moved_m", "area_m2"])
     moves = moves.sort_values(["code", "what", "other", "moved_m"], ignore_index=True, na_position="first")
     return cells.set_geometry(gpd.GeoSeries(shapes, index=cells.index, crs=cells.crs)), moves
+
+
+def _uncrossed(shapes: Geometries, tolerance_m: float) -> Geometries:
+    """Borders that cross themselves straightened, where no more than hairlines go: needles that rounding has folded."""
+    out = shapes.copy()
+    for row in np.flatnonzero((shapely.get_type_id(shapes) == 3) & ~shapely.is_valid(shapes)).tolist():
+        parts = shapely.get_parts(shapely.make_valid(shapes[row], method="structure", keep_collapsed=False))
+        parts = np.asarray(snap(gpd.GeoSeries(parts)).array, dtype=object)
+        area, around = shapely.area(parts), shapely.length(parts)
+        largest = int(np.argmax(area)) if len(parts) else -1
+        rest = np.delete(np.arange(len(parts)), largest)
+        if largest >= 0 and shapely.is_valid(parts[largest]) and (2 * area[rest] < tolerance_m * around[rest]).all():
+            out[row] = parts[largest]
+    return out
 
 
 def _noded(shapes: Geometries) -> tuple[Geometries, list[tuple[int, float, float]]]:

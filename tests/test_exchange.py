@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+import shapely.affinity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gis.crs import BD09, GCJ02, GEODETIC, reproject
+from gis.crs import BD09, GCJ02, GEODETIC, reproject, snap
 from gis.errors import Invalid, UnfitCoordinates, UnfitFile
 from gis.formats import write_vector
 from grids.check import check, errors_of
@@ -244,11 +245,39 @@ def test_a_tolerance_out_of_reason_is_refused(tolerance_m: float) -> None:
 def test_broken_rows_are_left_as_they_are() -> None:
     cells, areas = sound(1, 3)
     shapes = list(cells.geometry)
-    shapes[0], shapes[1] = None, with_points(shapes[1], (200, 250), (220, 250), (200, 250), after=(200, 200))
+    west, south, east, north = shapes[1].bounds
+    bow = shapely.Polygon([(west, south), (east, north), (east, south), (west, north)])
+    shapes[0], shapes[1] = None, bow
     bad = cells.set_geometry(gpd.GeoSeries(shapes, crs=SRID))
     healed, _ = heal(bad, areas, tolerance_m=0.2)
     assert healed.geometry.iloc[0] is None
-    assert healed.geometry.iloc[1].equals(shapes[1]) or not healed.geometry.iloc[1].is_valid
+    assert shapely.equals_identical(healed.geometry.iloc[1], bow)
+
+
+def test_a_needle_without_width_is_straightened() -> None:
+    cells, areas = sound(1, 3)
+    shapes = list(cells.geometry)
+    whole, shapes[1] = shapes[1], with_points(shapes[1], (200, 250), (220, 250), (200, 250), after=(200, 200))
+    healed, _ = heal(cells.set_geometry(gpd.GeoSeries(shapes, crs=SRID)), areas, tolerance_m=0.2)
+    assert healed.geometry.iloc[1].is_valid
+    assert healed.geometry.iloc[1].equals(whole)
+
+
+def test_a_grid_rounded_to_centimetres_is_healed() -> None:
+    cells, areas = sound(3, 3)
+    turned = [
+        shapely.affinity.rotate(shape, 17, origin=(500_000, 3_600_000)) for shape in (*cells.geometry, *areas.geometry)
+    ]
+    turned = list(snap(gpd.GeoSeries(turned, crs=SRID)))
+    cells = cells.set_geometry(gpd.GeoSeries(turned[: len(cells)], crs=SRID))
+    areas = areas.set_geometry(gpd.GeoSeries(turned[len(cells) :], crs=SRID))
+    rounded = cells.set_geometry(
+        gpd.GeoSeries(
+            [shapely.transform(shape, lambda xy: np.round(xy * 100) / 100) for shape in cells.geometry], crs=SRID
+        )
+    )
+    healed, _ = heal(rounded, areas, tolerance_m=0.1)
+    assert not errors_of(check(healed, areas))
 
 
 def test_classes_that_the_file_lacks_are_those_of_the_grid(tmp_path: Path) -> None:
