@@ -64,6 +64,18 @@ def read_grid(
     fields = _fields(path, frame, mapping)
     source = frame.crs.to_epsg()
     given = shapely.force_2d(np.asarray(frame.geometry.array, dtype=object))
+    numbers, of = shapely.get_coordinates(given, return_index=True)
+    odd = np.unique(of[~np.isfinite(numbers).all(axis=1)])
+    if len(odd):
+        raise unfit(
+            path,
+            f"has coordinates that are no numbers in {len(odd)} rows, the first is row {odd[0] + 1}",
+            f"有 {len(odd)} 行坐标不是有效数值，首行为第 {odd[0] + 1} 行",
+            mend="draw that shape anew, or delete it, and save the file again",
+            mend_zh="请重绘或删除该图形后重新保存",
+            row=int(odd[0]) + 1,
+            field="geometry",
+        )
     if source == srid_city:
         moved = given
     elif source is not None:

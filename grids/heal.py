@@ -79,7 +79,7 @@ def heal(
         if faults:
             shapes = _given(cover, faults, tolerance_m)
             listed += [(f.cell, f.other, f.what, f.width_m, float(f.region.area)) for f in faults]
-        shapes, nodes = _noded(shapes)
+        shapes, nodes = _noded(_without_pinholes(shapes, tolerance_m))
         listed += [(codes[row], None, "node", width, area) for row, width, area in nodes]
         if shapely.equals_identical(shapes, before).all():
             listed = listed[: len(listed) - len(faults)] if faults else listed
@@ -88,6 +88,17 @@ def heal(
     moves = pd.DataFrame(listed, columns=["code", "other", "what", "moved_m", "area_m2"])
     moves = moves.sort_values(["code", "what", "other", "moved_m"], ignore_index=True, na_position="first")
     return cells.set_geometry(gpd.GeoSeries(shapes, index=cells.index, crs=cells.crs)), moves
+
+
+def _without_pinholes(shapes: Geometries, tolerance_m: float) -> Geometries:
+    """The cells without holes narrower than the tolerance: a gap that lies within one cell."""
+    out = shapes.copy()
+    for row in np.flatnonzero(shapely.get_num_interior_rings(shapes) > 0).tolist():
+        rings = [shapely.Polygon(ring) for ring in shapes[row].interiors]
+        kept = [ring.exterior for ring in rings if 2 * ring.area >= tolerance_m * ring.length]
+        if len(kept) < len(rings):
+            out[row] = shapely.Polygon(shapes[row].exterior, kept)
+    return out
 
 
 def _uncrossed(shapes: Geometries, tolerance_m: float) -> Geometries:

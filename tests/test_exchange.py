@@ -313,3 +313,14 @@ def test_the_comparison_counts_every_cell_once() -> None:
     assert table.loc["610999001001"].to_dict() == {"new": 1, "changed": 1, "same": 6, "gone": 2}
     assert table.loc["610999001002"].to_dict() == {"new": 0, "changed": 0, "same": 9, "gone": 0}
     assert there(0, 0) == (500_000.0, 3_600_000.0)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_coordinates_that_are_no_numbers_are_named_by_their_row(tmp_path: Path, number: float) -> None:
+    cells, _ = sound(1, 2)
+    broken = shapely.transform(cells.geometry.iloc[1], lambda xy: np.where(xy == xy.max(axis=0), number, xy))
+    cells = cells.set_geometry(gpd.GeoSeries([cells.geometry.iloc[0], broken, *cells.geometry.iloc[2:]], crs=SRID))
+    cells.to_file(tmp_path / "odd.gpkg")
+    with pytest.raises(UnfitFile, match="no numbers") as caught:
+        read_grid(tmp_path / "odd.gpkg", srid_city=SRID, mapping={})
+    assert caught.value.where["row"] == 2
