@@ -19,6 +19,7 @@ from gis.crs import GEODETIC, transformer
 from gis.db import query
 from gis.errors import Conflict, Forbidden, Invalid, NotFound
 from layers.accounts import ROLES, Actor
+from layers.catalogue import edition_in_force
 
 router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
@@ -81,7 +82,7 @@ def report_case(
             description=new.description,
             data_source=SOURCE_SIMULATED if house.city.simulated else SOURCE,
         )
-        opened = open_case(conn, report, actor=actor.name, edition=house.city.edition)
+        opened = open_case(conn, report, actor=actor.name, edition=edition_in_force(conn))
         if opened.refusal is not None or opened.no is None:
             raise outside(conn, house.city, asked)
         if opened.other_report:

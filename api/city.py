@@ -23,17 +23,18 @@ from grids.areas import load_areas, load_cells, load_responsibility
 from grids.city import City, insert_city, is_loaded
 from grids.cut import cut_all, fitted
 from grids.ground import load_ground
-from layers.catalogue import load_catalogue
+from layers.catalogue import edition_in_force, load_catalogue, load_mapping, load_national, put_in_force
 from layers.components import load_components
 from layers.units import load_collectors, load_units
 
 BATCH = 4_000
 #: Written by a load, in the order in which a replacing load empties them.
 TABLES = (
-    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule, layers.component, layers.collector, "
-    "layers.unit, layers.time_limit, layers.condition, layers.class, layers.major, grids.responsibility_cell, "
-    "grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, grids.edition, "
-    "grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule, layers.edit_key, layers.census, "
+    "layers.component, layers.collector, layers.unit, layers.time_limit, layers.condition, "
+    "layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
+    "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
+    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
 )
 
 
@@ -118,6 +119,10 @@ def load_city(
                 if there:
                     conn.execute(text(f"truncate {TABLES} restart identity"))
                 _write(conn, city, frames, stages, str(source) if source else None)
+        elif not waiting:
+            with engine.begin() as conn:  # a database of before them gets the national editions
+                if load_national(conn, city.folder.parent / "catalogue", city.edition):
+                    load_mapping(conn, city.folder)
         open_waiting(engine, city, stages)
     return not there or replace
 
@@ -190,7 +195,11 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     load_responsibility(conn, frames["responsibility"], version)
     conn.execute(text("analyze grids.area, grids.barrier, grids.cell"))
     stages("catalogue, units and rules | 目录、单位与规则", 0.2)
-    load_catalogue(conn, city.edition, frames["majors"], frames["classes"], frames["conditions"])
+    load_national(conn, city.folder.parent / "catalogue", city.edition)
+    catalogue = frames["majors"], frames["classes"], frames["conditions"]
+    load_catalogue(conn, city.edition, *catalogue, source=f"data/{city.id}", change_id=version.change_id)
+    load_mapping(conn, city.folder)
+    put_in_force(conn, city.edition, version)
     load_units(conn, frames["units"])
     load_collectors(conn, frames["collectors"])
     load_rules(conn, frames["rules"], city.srid, version)
@@ -216,7 +225,7 @@ def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
     with stages.stage("assign", "assigning cases by spatial join", "按空间关联确定案件归属"):
         while True:
             with engine.begin() as conn:
-                batch = desk.open_cases(conn, batch=BATCH, actor="wanmi load", edition=city.edition)
+                batch = desk.open_cases(conn, batch=BATCH, actor="wanmi load", edition=edition_in_force(conn))
             opened, refused = opened + batch.cases, refused + batch.refused
             if batch.cases + batch.refused == 0:
                 break

@@ -13,7 +13,11 @@ from typing import Annotated
 import typer
 
 from api.accounts import accounts
+from api.catalogue import catalogue
+from api.census import census
+from api.component import component
 from api.door import CityOption, Door, opened, show, speaker
+from api.export import export
 from api.grid import grid
 from gis.settings import Settings, read_settings
 
@@ -27,6 +31,10 @@ app = typer.Typer(
 )
 app.add_typer(accounts, name="account")
 app.add_typer(grid, name="grid")
+app.add_typer(catalogue, name="catalogue")
+app.add_typer(census, name="census")
+app.add_typer(component, name="component")
+app.command()(export)
 
 
 @app.callback()

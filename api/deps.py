@@ -25,10 +25,11 @@ from gis.errors import Forbidden, Invalid, NotAuthenticated
 from gis.layer import Given
 from gis.tiles import Cache
 from grids.city import City
-from layers.accounts import Actor, Cookies, actor_of_session, actor_of_token, units_of
+from layers.accounts import ROLES, Actor, Cookies, actor_of_session, actor_of_token, units_of
 
 COOKIE = "wanmi_session"
 CSRF = "X-CSRF-Token"
+EDITORS = ("gis_editor", "administrator")  #: who edits grid and components
 VERSION_S = 0.5  #: how old a version may be that nobody asked to be newer
 TILES_BYTES = 96_000_000
 
@@ -183,6 +184,19 @@ class Credentials:
                 mend_zh="请登录,或以 'Authorization: Bearer …' 附带令牌",
             )
         return actor
+
+
+def editor(who: Credentials, conn: Connection) -> Actor:
+    """Who edits grid or components. NotAuthenticated, or Forbidden for other roles."""
+    actor = who.writer(conn)
+    if not actor.roles & set(EDITORS):
+        raise Forbidden(
+            f"the account {actor.name} ({', '.join(sorted(actor.roles))}) may not edit the grid or components",
+            f"账号 {actor.name} 无权编辑网格与部件",
+            mend=f"these roles may: {', '.join(EDITORS)}",
+            mend_zh=f"可编辑的角色:{'、'.join(ROLES[role][1] for role in EDITORS)}",
+        )
+    return actor
 
 
 def _same(one: str, other: str) -> bool:

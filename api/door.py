@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # kept out of the start: they bring pandas and GEOS
     from grids.city import City
 
 screen = Console(stderr=True, highlight=False, soft_wrap=True)
+ActorOption = Annotated[str | None, typer.Option(help="Who does it; your user name if not said.")]
 CityOption = Annotated[str | None, typer.Option(help="Folder name of the city under data/.")]
 
 
@@ -32,6 +34,14 @@ class Door(TyperGroup):
         """Run the command; errors become messages in the language of the settings."""
         with answering(ctx):
             return super().invoke(ctx)
+
+
+def user_name() -> str:
+    """The name of the operating system's user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no name for this user number
+        return "wanmi"
 
 
 def show(lines: Iterable[tuple[str, str]], settings: Settings) -> None:

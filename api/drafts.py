@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from api.door import CityOption, opened, show
+from api.door import CityOption, opened, show, user_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -59,7 +58,7 @@ def open_draft(
     from grids.edit import show_draft
 
     with _writing(context, city) as (conn, _, _):
-        draft = show_draft(conn, opening(conn, community, actor=_user(), note=note))
+        draft = show_draft(conn, opening(conn, community, actor=user_name(), note=note))
     show([(f"draft {draft.id}: {draft.cells} cells", f"草稿 {draft.id}:{draft.cells} 个网格")], context.obj)
 
 
@@ -135,7 +134,7 @@ def cut_draft(
                 progress=lambda part: stages("", part),
             )
         with engine.begin() as conn:  # refused if somebody saved the draft meanwhile
-            findings = put_cells(conn, draft, cells, actor=_user(), revision=given.revision)
+            findings = put_cells(conn, draft, cells, actor=user_name(), revision=given.revision)
             _tell(context, conn, draft, findings)
 
 
@@ -159,7 +158,7 @@ def split_cell(
 
     with _writing(context, city) as (conn, _, _):
         shape, srid = _line(line, line_file, crs)
-        _tell(context, conn, draft, split(conn, draft, code, shape, srid=srid, actor=_user()))
+        _tell(context, conn, draft, split(conn, draft, code, shape, srid=srid, actor=user_name()))
 
 
 @drafts.command("merge")
@@ -178,7 +177,7 @@ def merge_cells(
     from grids.edit import merge
 
     with _writing(context, city) as (conn, _, _):
-        _tell(context, conn, draft, merge(conn, draft, codes, actor=_user()))
+        _tell(context, conn, draft, merge(conn, draft, codes, actor=user_name()))
 
 
 @drafts.command("move-border")
@@ -202,7 +201,7 @@ def move_border(
 
     with _writing(context, city) as (conn, _, _):
         shape, srid = _line(line, line_file, crs)
-        _tell(context, conn, draft, moving(conn, draft, code, other, shape, srid=srid, actor=_user()))
+        _tell(context, conn, draft, moving(conn, draft, code, other, shape, srid=srid, actor=user_name()))
 
 
 @drafts.command("recode")
@@ -222,7 +221,7 @@ def recode_cell(
     from grids.edit import recode
 
     with _writing(context, city) as (conn, _, _):
-        _tell(context, conn, draft, recode(conn, draft, code, to, actor=_user()))
+        _tell(context, conn, draft, recode(conn, draft, code, to, actor=user_name()))
 
 
 @drafts.command("class")
@@ -242,7 +241,7 @@ def set_class(
     from grids.edit import set_area_class
 
     with _writing(context, city) as (conn, _, _):
-        _tell(context, conn, draft, set_area_class(conn, draft, code, area_class.upper(), actor=_user()))
+        _tell(context, conn, draft, set_area_class(conn, draft, code, area_class.upper(), actor=user_name()))
 
 
 @drafts.command("export")
@@ -285,7 +284,7 @@ def import_draft(
     from api.redrawing import bring_back
 
     with _writing(context, city) as (conn, _, _):
-        findings = bring_back(conn, draft, file, layer=layer, srid=crs, force=force, actor=_user())
+        findings = bring_back(conn, draft, file, layer=layer, srid=crs, force=force, actor=user_name())
         _tell(context, conn, draft, findings)
 
 
@@ -325,7 +324,7 @@ def drop_draft(context: typer.Context, draft: Number, city: CityOption = None) -
     from grids.edit import drop_draft as dropping
 
     with _writing(context, city) as (conn, _, _):
-        dropping(conn, draft, actor=_user())
+        dropping(conn, draft, actor=user_name())
     show([(f"draft {draft} is dropped", f"草稿 {draft} 已放弃")], context.obj)
 
 
@@ -347,7 +346,7 @@ def publish_draft(
 
     with _writing(context, city) as (conn, _, _):
         try:
-            report = publish_grid(conn, draft, actor=_user(), commit=commit)
+            report = publish_grid(conn, draft, actor=user_name(), commit=commit)
         except UnsoundGrid as error:
             show(_finding_lines(error.findings), context.obj)
             raise
@@ -379,13 +378,6 @@ def cell_history(
 
 
 # ── what the commands share ────────────────────────────────────────
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no name for this user number
-        return "wanmi grid"
 
 
 @contextmanager

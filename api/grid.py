@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.door import CityOption, opened, show, speaker
+from api.door import ActorOption, CityOption, opened, show, speaker, user_name
 from api.drafts import cell_history, drafts, publish_draft
 from gis.settings import Settings
 
@@ -29,17 +28,6 @@ MapOption = Annotated[
 CrsOption = Annotated[int | None, typer.Option(help="EPSG code of a file without one; 910002 GCJ-02, 910009 BD-09.")]
 LayerOption = Annotated[str | None, typer.Option(help="Layer of a file of several.")]
 OutOption = Annotated[Path | None, typer.Option(help="GeoPackage of the findings, to open in QGIS.")]
-
-
-def user_name() -> str:
-    """The name of the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no name for this user number
-        return "wanmi grid"
-
-
-ActorOption = Annotated[str | None, typer.Option(help="Who does it; your user name if not said.")]
 
 
 @grid.callback()

@@ -15,7 +15,7 @@ from shapely import LineString
 from sqlalchemy import Connection
 
 from api.answers import problems, tagged
-from api.deps import House, InHouse, Who
+from api.deps import House, InHouse, Who, editor
 from api.gridshapes import (
     CODE,
     CellCollection,
@@ -34,32 +34,17 @@ from api.gridshapes import (
 from api.publishing import publish_grid
 from api.redrawing import bring_back, write_draft
 from gis.crs import GEODETIC, fits, reproject
-from gis.errors import Forbidden, Invalid, NotFound, WanmiError
+from gis.errors import Invalid, NotFound, WanmiError
 from grids import edit
 from grids.editions import cell_history, read_cells
 from grids.findings import Finding
-from layers.accounts import ROLES, Actor
 
 router = APIRouter(tags=["grid"])
 GEOPACKAGE = "application/geopackage+sqlite3"
-EDITORS = ("gis_editor", "administrator")
 MOST_FINDINGS = 500
 FAULT = ("rule", "severity", "code", "other", "size", "unit", "en", "zh")
 DECIMALS = 9  #: of degrees: a tenth of a millimetre
 DraftNo = Annotated[int, Path(ge=1, le=2**62, description="number of the draft", examples=[3])]
-
-
-def _editor(who: Who, conn: Connection) -> Actor:
-    """Who edits the grid. NotAuthenticated, or Forbidden for other roles."""
-    actor = who.writer(conn)
-    if not actor.roles & set(EDITORS):
-        raise Forbidden(
-            f"the account {actor.name} ({', '.join(sorted(actor.roles))}) may not edit the grid",
-            f"账号 {actor.name} 无权编辑网格",
-            mend=f"these roles may: {', '.join(EDITORS)}",
-            mend_zh=f"可编辑网格的角色:{'、'.join(ROLES[role][1] for role in EDITORS)}",
-        )
-    return actor
 
 
 # ── the grid ────────────────────────────────────────
@@ -133,7 +118,7 @@ def list_drafts(
 ) -> Response:
     """The open drafts. For GIS editors and administrators, as everything about drafts."""
     with house.begin_reading() as conn:
-        _editor(who, conn)
+        editor(who, conn)
         rows = edit.list_drafts(conn, ended=ended)
     return tagged(request, DraftList, {"items": [_info(house, row) for row in rows]}, private=True)
 
@@ -142,7 +127,7 @@ def list_drafts(
 def open_draft(request: Request, house: InHouse, who: Who, new: NewDraft) -> Response:
     """Open a draft with today's cells of some communities; 409 when another draft holds one of them."""
     with house.begin_writing() as conn:
-        actor = _editor(who, conn)
+        actor = editor(who, conn)
         number = edit.open_draft(conn, new.communities, actor=actor.name, note=new.note)
         data = _state(conn, house, number, edit.check_draft(conn, number))
     answer = tagged(request, DraftState, data, status=201, private=True)
@@ -164,7 +149,7 @@ def draft_findings(request: Request, house: InHouse, who: Who, id: DraftNo) -> R
 
 def _findings(request: Request, house: House, who: Who, id: int) -> Response:
     with house.begin_reading() as conn:
-        _editor(who, conn)
+        editor(who, conn)
         open_ = edit.show_draft(conn, id).state == "draft"  # one that has ended holds no cells to check
         data = _state(conn, house, id, edit.check_draft(conn, id) if open_ else [])
     return tagged(request, DraftState, data, private=True)
@@ -174,7 +159,7 @@ def _findings(request: Request, house: House, who: Who, id: int) -> Response:
 def drop_draft(house: InHouse, who: Who, id: DraftNo) -> Response:
     """End a draft; nothing comes of it."""
     with house.begin_writing() as conn:
-        edit.drop_draft(conn, id, actor=_editor(who, conn).name)
+        edit.drop_draft(conn, id, actor=editor(who, conn).name)
     return Response(status_code=204)
 
 
@@ -182,7 +167,7 @@ def drop_draft(house: InHouse, who: Who, id: DraftNo) -> Response:
 def draft_cells(request: Request, house: InHouse, who: Who, id: DraftNo) -> Response:
     """The cells of a draft as GeoJSON in degrees."""
     with house.begin_reading() as conn:
-        _editor(who, conn)
+        editor(who, conn)
         cells = edit.read_draft(conn, id)
     return tagged(request, CellCollection, _collection(house, cells), private=True)
 
@@ -195,7 +180,7 @@ def draft_cells(request: Request, house: InHouse, who: Who, id: DraftNo) -> Resp
 def draft_file(house: InHouse, who: Who, id: DraftNo) -> Response:
     """The cells of a draft as a GeoPackage in the city's system, to be edited in QGIS and sent back."""
     with TemporaryDirectory() as folder, house.begin_reading() as conn:
-        _editor(who, conn)
+        editor(who, conn)
         path = FilePath(folder) / f"draft-{id}.gpkg"
         write_draft(conn, id, path, replace=False)
         content = path.read_bytes()
@@ -288,7 +273,7 @@ def publish_draft(request: Request, house: InHouse, who: Who, id: DraftNo, act: 
     422 names the first error when its check finds any; 409 when its cells have changed since it was opened.
     """
     with house.begin_writing() as conn:
-        actor = _editor(who, conn)
+        actor = editor(who, conn)
         report = publish_grid(conn, id, actor=actor.name, commit=not act.dry, revision=act.revision)
     data = {
         "draft": report.edition.id,
@@ -314,7 +299,7 @@ def _act(
 ) -> Response:
     """One act on a draft in one transaction: the draft after it and what its check found."""
     with house.begin_writing() as conn:
-        actor = _editor(who, conn)
+        actor = editor(who, conn)
         data = _state(conn, house, id, act(conn, actor.name))
     return tagged(request, DraftState, data, private=True)
 

@@ -213,8 +213,11 @@ def refuse_unknown(conn: Connection, asked: Asked) -> None:
     if asked.component_code is None:
         return
     code = asked.component_code
-    of_class = conn.execute(query("layers", "class_of_component"), {"code": code}).scalar_one_or_none()
-    foreign = asked.class_code is not None and asked.class_code.startswith("C") and of_class != asked.class_code
+    row = conn.execute(query("layers", "class_of_component"), {"code": code}).one_or_none()
+    of_class = None if row is None else row.class_code
+    foreign = (
+        row is not None and (asked.class_code or "").startswith("C") and asked.class_code not in (of_class, *row.alike)
+    )
     if of_class is None or foreign:
         what = (
             "no component has the code" if of_class is None else f"it is of class {of_class}, not {asked.class_code}:"

@@ -16,6 +16,7 @@ from api.tiles import bounds_of
 from gis.db import query
 from gis.errors import Invalid, NotFound
 from layers.accounts import ROLES
+from layers.catalogue import edition_in_force
 
 router = APIRouter(tags=["places"])
 MOST_HITS = 20
@@ -94,6 +95,7 @@ def one_component(
         areas = areas_of(conn, [row.cell_code])
     facts = {
         "code": row.code,
+        "version": row.id,
         "class": {"code": row.class_code, "name_zh": row.class_zh, "name_en": row.class_en},
         "name_zh": row.name_zh,
         "state": row.state,
@@ -187,7 +189,7 @@ def city(request: Request, house: InHouse) -> Response:
 
 def _facts(conn: Connection, house: House) -> dict[str, Any]:
     profile = house.city.profile
-    edition = {"edition": house.city.edition}
+    edition = {"edition": edition_in_force(conn)}
     first, last = conn.execute(query("cases", "period_of_cases")).one()
     days = None
     if first is not None:

@@ -272,6 +272,7 @@ class Component(BaseModel):
     """All that is known of a component."""
 
     code: str
+    version: int = Field(description="number of this version: an edit says which one it started from")
     class_: Named = Field(alias="class")
     name_zh: str | None
     state: str

@@ -37,7 +37,8 @@ def read_city(folder: Path, source: Path, progress: Progress) -> dict[str, objec
     """All frames of a city from its profile (``folder``) and its open data (``source``), and "findings".
 
     Keys: areas, barriers, units, collectors (empty), responsibility (empty), majors, classes, conditions,
-    components, rules, reports, findings; columns as the loader takes them; no "cells": they are cut later.
+    components, rules, reports (empty without ``[requests]``), findings; columns as the loader takes them; no "cells":
+    they are cut later.
     progress(stage in words, fraction 0..1). Raises UnfitFile naming file, layer and column.
     """
     progress("profile | 城市配置", 0.0)
@@ -55,9 +56,11 @@ def read_city(folder: Path, source: Path, progress: Progress) -> dict[str, objec
     components, met = read_components(profile, source, areas, frames["classes"])
     findings += met
     progress("requests | 案件", 0.75)
-    districts = district_codes(profile, source)
-    reports, met = read_requests(profile, source, types, set(frames["units"]["code"]), districts)
-    findings += met
+    reports = pd.DataFrame(columns=REPORT_COLUMNS, dtype=object)
+    if "requests" in profile:
+        districts = district_codes(profile, source)
+        reports, met = read_requests(profile, source, types, set(frames["units"]["code"]), districts)
+        findings += met
     progress("what is left out | 未使用的数据", 0.95)
     findings += read_left_out(profile, source)
     findings += [

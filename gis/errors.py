@@ -8,6 +8,7 @@ would mend it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -91,6 +92,22 @@ class UnfitFile(Invalid):
     """A file is missing, cannot be read, or does not hold what it must."""
 
     title_zh = "文件不可用"
+
+
+def unfit(path: Path, en: str, zh: str, *, mend: str, mend_zh: str, **where: object) -> UnfitFile:
+    """UnfitFile about a file; ``en``/``zh`` continue "NAME …"."""
+    return UnfitFile(f"{path.name} {en}", f"{path.name} {zh}", mend=mend, mend_zh=mend_zh, file=path, **where)
+
+
+def unreadable(path: Path, why: object, why_zh: object = None) -> UnfitFile:
+    """UnfitFile about a file that is broken or no file of its kind."""
+    return unfit(
+        path,
+        f"cannot be read: {why}",
+        f"无法读取：{why_zh or why}",
+        mend="a broken copy, or another format under this name; export it anew, a GeoPackage serves best",
+        mend_zh="文件可能损坏，或文件名与实际格式不符；请重新导出，建议使用 GeoPackage",
+    )
 
 
 class NotAuthenticated(WanmiError):

@@ -1,65 +1,285 @@
-"""Vector files that GIS staff have, read and written with every fault named.
+"""Vector files that GIS staff have, read with every fault named.
 
-Reading: shapefile (plain or zipped; GBK or UTF-8 attributes), GeoPackage, GeoJSON, KML, DXF, FlatGeobuf, GML, file
-geodatabase, GeoParquet, and CSV with a column of WKT or with two of coordinates. Writing: by extension, see WRITTEN.
-Whatever is missing, empty or broken is UnfitFile with the file, the row (from 1) and the field.
+Shapefile (plain, in a folder or zipped; GBK or UTF-8), GeoPackage, file geodatabase (a folder, or zipped), DXF, KML and
+KMZ, GML, GeoJSON, GeoJSONSeq, TopoJSON, FlatGeobuf, GeoParquet, OSM PBF, MapInfo, and CSV with a column of WKT or with
+two of coordinates. ``open_vector`` reads in batches, so that memory does not grow with the file; ``read_vector`` reads
+a whole layer and settles its system. Writing is in gis/written.py. Whatever is missing, empty or broken is UnfitFile
+with the file, the row (from 1) and the field.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
-import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 import pyogrio
-import pyogrio.errors
-import shapely
 from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
+from pyproj.exceptions import CRSError, ProjError
 
+from gis.columns import geometry_of, pandas_of
 from gis.crs import GEODETIC, SCRAMBLED, crs_of, reproject
-from gis.dbf import encoding_of
-from gis.errors import Conflict, UnfitFile
+from gis.dbf import Encoding, cut_text
+from gis.errors import UnfitFile, unfit, unreadable
+from gis.sources import CARRIER, JSON, Source, opening, sources, text_encoding
+from gis.tables import TableFile
+from gis.wkb import Flat
+from gis.written import WRITTEN, write_layers, write_vector
 
-MOST_UNPACKED_BYTES = 2 * 2**30  #: of a zip file
-GUESSED_BYTES = 16 * 2**20  #: of a table, from which its encoding is guessed
-#: extension → format of GDAL that is written; None: GeoParquet; "zip": a shapefile in one file
-WRITTEN: Mapping[str, str | None] = {
-    ".gpkg": "GPKG",
-    ".parquet": None,
-    ".shp": "ESRI Shapefile",
-    ".zip": "zip",
-    ".geojson": "GeoJSON",
-    ".fgb": "FlatGeobuf",
-}
-_PARQUET = (".parquet", ".geoparquet")
-_TABLES = (".csv", ".txt", ".tsv")
-_WKT = ("wkt", "geometry", "geom", "the_geom", "shape")
-_X = ("x", "lon", "lng", "longitude", "east", "easting", "经度", "东坐标", "x坐标")
-_Y = ("y", "lat", "latitude", "north", "northing", "纬度", "北坐标", "y坐标")
-_SHAPEFILE_PARTS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
-_NAME = 10  #: characters of a field's name in a shapefile
-_TEXT_BYTES = 254
+__all__ = [
+    "WRITTEN",
+    "Batch",
+    "LayerInfo",
+    "UnfitFile",
+    "VectorFile",
+    "code_text",
+    "layers_of",
+    "open_vector",
+    "read_vector",
+    "unfit",
+    "write_layers",
+    "write_vector",
+]
+
+BATCH = 50_000  #: rows
 EXACT = 2.0**53  #: integers below are exact in a float
 CODE_LIKE = 1e11  #: a whole number of 12 digits or more is a code, not a measure
+Mask = npt.NDArray[np.bool_]
 
 
-def unfit(path: Path, en: str, zh: str, *, mend: str, mend_zh: str, **where: object) -> UnfitFile:
-    """UnfitFile about a file; ``en``/``zh`` continue "NAME …"."""
-    return UnfitFile(f"{path.name} {en}", f"{path.name} {zh}", mend=mend, mend_zh=mend_zh, file=path, **where)
+class LayerInfo(NamedTuple):
+    """One layer of a file."""
+
+    name: str
+    geometry_type: str | None  #: as GDAL calls it; None: none, or not known before reading
+    rows: int | None  #: None: not known without reading
 
 
-# ── reading ────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a layer."""
+
+    frame: pd.DataFrame  #: the fields, and ``geometry``: shapely geometries or None, 2-D, numbers as in the file
+    #: by row: "curved" (arcs, which became chords), "z" and "m" (not all 0, dropped), "unreadable" (the geometry was
+    #: lost and is None), "garbled" (a text has bytes that are not in its encoding)
+    flags: Mapping[str, Mask]
+
+
+class VectorFile:
+    """One layer of a vector file, open for reading; a context manager. Made by open_vector."""
+
+    def __init__(self, path: Path, source: Source, layers: list[LayerInfo], content: _Content, held: ExitStack) -> None:
+        self.path = path
+        self.layer = source.name
+        self.layers = layers  #: all layers of the file
+        self.driver = source.driver
+        self.encoding = content.encoding.name  #: of the texts
+        self.encoding_said = content.encoding.en, content.encoding.zh  #: how it is known
+        self.crs = content.crs  #: None: the file does not say
+        self.fields = content.fields  #: (name, type: text, integer, number, yes/no, day, instant, time, list, binary)
+        self.rows = content.rows  #: None: not known before they are read
+        self.geometry_type = source.geometry_type
+        self.geometry_fields = content.places  #: of a CSV: the column of WKT, or the two of coordinates
+        self._content, self._held = content, held
+
+    def __enter__(self) -> VectorFile:
+        """The file itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, bad: BaseException | None, at: TracebackType | None) -> None:
+        """Forget what was unpacked."""
+        self._held.close()
+
+    def batches(self, rows: int = BATCH) -> Iterator[Batch]:
+        """All rows in order, so many at a time; the index of the frames is the row, counted from 1.
+
+        Memory is bounded by the batch. Text is text; integers that have missing values are Python integers or None.
+        Raises UnfitFile where the file breaks off.
+        """
+        start = 1
+        for columns, flat, garbled in self._content.batches(rows):
+            index = pd.RangeIndex(start, start + len(flat.geometry), name="row")
+            frame = columns.set_index(index) if len(columns.columns) else pd.DataFrame(index=index)
+            frame = frame.assign(geometry=pd.Series(flat.geometry, index=index, dtype=object))
+            start += len(frame)
+            flags = {"curved": flat.curved, "z": flat.z, "m": flat.m, "unreadable": flat.unreadable, "garbled": garbled}
+            yield Batch(frame, flags)
+
+
+class _Content(NamedTuple):
+    """What one layer holds, however it is read."""
+
+    crs: CRS | None
+    fields: list[tuple[str, str]]
+    rows: int | None
+    encoding: Encoding
+    batches: Callable[[int], Iterator[tuple[pd.DataFrame, Flat, Mask]]]
+    places: tuple[str, ...] = ()
+
+
+def layers_of(path: Path, *, encoding: str | None = None) -> list[LayerInfo]:
+    """The layers of a file, those of geometry first. UnfitFile as open_vector."""
+    with tempfile.TemporaryDirectory(prefix="wanmi-") as scratch:
+        return _infos(sources(Path(path), Path(scratch), encoding))
+
+
+def open_vector(path: Path, *, layer: str | None = None, encoding: str | None = None) -> VectorFile:
+    """A layer of a vector file, ready to be read; everything about the file is checked, nothing is read yet.
+
+    path     : a file, a zip file, a file geodatabase, or a folder of shapefiles
+    layer    : which, in a file of several; else UnfitFile lists them
+    encoding : of the texts of a shapefile or CSV; without it, it is known from the file (see encoding_said)
+    """
+    path = Path(path)
+    held = ExitStack()
+    try:
+        scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="wanmi-")))
+        found = sources(path, scratch, encoding)
+        source = _chosen(path, found, layer)
+        makes = {"ogr": _ogr, "table": _table, "parquet": _parquet}
+        content = makes[source.kind](path, source, encoding)
+        return VectorFile(path, source, _infos(found), content, held)
+    except BaseException:
+        held.close()
+        raise
+
+
+def _infos(found: list[Source]) -> list[LayerInfo]:
+    infos = [LayerInfo(source.name, source.geometry_type, source.rows) for source in found]
+    return sorted(infos, key=lambda info: info.geometry_type is None)
+
+
+def _chosen(path: Path, found: list[Source], layer: str | None) -> Source:
+    """The layer to read: the one named, else the only one with geometry."""
+    spatial = [source for source in found if source.geometry_type is not None or source.kind != "ogr"] or found
+    if layer is None and len(spatial) == 1:
+        return spatial[0]
+    named = next((source for source in found if source.name == layer), None)
+    if named is not None:
+        return named
+    names = ", ".join(source.name for source in spatial)
+    en = f"has no layer {layer!r}" if layer is not None else f"has {len(spatial)} layers"
+    zh = f"没有图层 {layer!r}" if layer is not None else f"有 {len(spatial)} 个图层"
+    mend, mend_zh = f"name one with --layer: {names}", f"请用 --layer 指定其一：{names}"
+    raise unfit(path, en, zh, mend=mend, mend_zh=mend_zh, layers=names)
+
+
+# ── by kind ────────────────────────────────────────
+
+_TYPES = {
+    "OFTInteger": "integer",
+    "OFTInteger64": "integer",
+    "OFTReal": "number",
+    "OFTString": "text",
+    "OFTDate": "day",
+    "OFTDateTime": "instant",
+    "OFTTime": "time",
+    "OFTBinary": "binary",
+}
+_ARCS = "AcDb(?:Arc|Circle|Ellipse|Spline)"  #: entities of a drawing that are curves
+_DRAWN = Encoding("utf-8", "converted from the code page in its header", "按文件头的代码页转换")
+_UTF8 = Encoding("utf-8", "as its format prescribes", "该格式规定使用 UTF-8")
+
+
+def _ogr(path: Path, source: Source, encoding: str | None) -> _Content:
+    with opening(path):
+        info = pyogrio.read_info(source.path, layer=source.inner, **source.options)
+    known = source.encoding or (_DRAWN if source.driver == "DXF" else _UTF8)
+    carried = known.name if source.encoding is not None else None
+    names = [str(name) for name in info["fields"]]
+    if carried is not None:
+        names = [cut_text(name.encode(CARRIER), carried) or f"field_{n}" for n, name in enumerate(names, start=1)]
+    names = _apart(names)
+    types = [
+        "yes/no" if subtype == "OFSTBoolean" else _TYPES.get(kind, "list")
+        for kind, subtype in zip(info["ogr_types"], info["ogr_subtypes"], strict=True)
+    ]
+
+    def batches(rows: int) -> Iterator[tuple[pd.DataFrame, Flat, Mask]]:
+        with (
+            opening(path),
+            pyogrio.open_arrow(
+                source.path, layer=source.inner, use_pyarrow=True, batch_size=rows, **source.options
+            ) as (meta, reader),
+        ):
+            shape = meta["geometry_name"] or "wkb_geometry"
+            at = reader.schema.get_field_index(shape)
+            others = [n for n in range(len(reader.schema)) if n != at]
+            got = 0
+            for batch in reader:
+                got += batch.num_rows
+                columns = [batch.column(n) for n in others]
+                frame, garbled = pandas_of(columns, names, carried)
+                flat = geometry_of(batch.column(at) if at >= 0 else None, batch.num_rows)
+                if source.driver == "DXF":  # GDAL made chords of them already
+                    arcs = frame["SubClasses"].str.contains(_ARCS, na=False).to_numpy(dtype=bool)
+                    flat = flat._replace(curved=flat.curved | arcs)
+                yield frame, flat, garbled
+            # A stream of GDAL ends at a fault as it does at the end. Shapefiles may count rows that were deleted.
+            if source.rows is not None and got < source.rows and source.driver != "ESRI Shapefile":
+                raise unreadable(path, f"it breaks off after row {got:,}", f"读到第 {got:,} 行后中断")
+
+    return _Content(_system(path, info["crs"]), list(zip(names, types, strict=True)), source.rows, known, batches)
+
+
+def _parquet(path: Path, source: Source, encoding: str | None) -> _Content:
+    from gis.geoparquet import ParquetLayer
+
+    opened = ParquetLayer(path, source.path)
+    names = _apart(opened.names)
+
+    def batches(rows: int) -> Iterator[tuple[pd.DataFrame, Flat, Mask]]:
+        for columns, flat in opened.batches(rows):
+            frame, garbled = pandas_of(columns, names, None)
+            yield frame, flat, garbled
+
+    return _Content(opened.crs, list(zip(names, opened.types, strict=True)), opened.rows, _UTF8, batches)
+
+
+def _table(path: Path, source: Source, encoding: str | None) -> _Content:
+    known, rows = text_encoding(source.path, encoding)
+    opened = TableFile(path, source.path, known.name)
+    names = _apart(opened.names)
+
+    def batches(rows: int) -> Iterator[tuple[pd.DataFrame, Flat, Mask]]:
+        for frame, flat in opened.batches(rows):
+            frame.columns = pd.Index(names)
+            yield frame, flat, np.zeros(len(frame), dtype=bool)
+
+    return _Content(None, list(zip(names, opened.types, strict=True)), rows, known, batches, opened.places)
+
+
+def _apart(names: list[str]) -> list[str]:
+    """Names of fields, none twice and none that of the geometry."""
+    taken = {"geometry"}
+    apart = []
+    for name in names:
+        plain, n = name, 1
+        while name in taken:
+            n += 1
+            name = f"{plain}_{n}"
+        taken.add(name)
+        apart.append(name)
+    return apart
+
+
+def _system(path: Path, stated: str | None) -> CRS | None:
+    """The system that a file states."""
+    try:
+        return CRS.from_user_input(stated) if stated else None
+    except CRSError as bad:
+        raise unreadable(path, f"its coordinate system is none ({bad})", f"其坐标系无法识别（{bad}）") from bad
+
+
+# ── whole layers ────────────────────────────────────────
 
 
 def read_vector(path: Path, *, layer: str | None = None, srid: int | None = None) -> gpd.GeoDataFrame:
@@ -67,20 +287,29 @@ def read_vector(path: Path, *, layer: str | None = None, srid: int | None = None
 
     layer : which, in a file of several; else the message lists them
     srid  : EPSG number (or GCJ-02, BD-09) for a file that does not say its own; one that says another is refused
-    The index counts the rows from 0; rows without geometry are kept. Text stays text; whole numbers of 12 digits
-    and more become text if they are exact (see code_text). Positions in GCJ-02 and BD-09 come back as EPSG:4326.
+    The index counts the rows from 0; rows without geometry are kept, a geometry that is unreadable refuses the file.
+    Text stays text; whole numbers of 12 digits and more become text if they are exact (see code_text). Positions in
+    GCJ-02 and BD-09 come back as EPSG:4326.
     """
     path = Path(path)
-    _want_file(path)
-    suffix = path.suffix.lower()
-    stated = True
-    if suffix in _PARQUET:
-        frame = _read_parquet(path)
-    elif suffix in _TABLES:
-        frame = _read_table(path)
-    else:
-        frame, stated = _read_ogr(path, layer, srid)
-    if frame.empty:
+    with open_vector(path, layer=layer) as file:
+        if file.geometry_type is None and file.driver not in ("CSV", "GeoParquet"):
+            raise unfit(
+                path,
+                "has no geometry",
+                "没有几何数据",
+                mend="choose a layer with polygons, lines or points",
+                mend_zh="请选择含几何数据的图层",
+            )
+        parts = []
+        for batch in file.batches():
+            lost = np.flatnonzero(batch.flags["unreadable"])
+            if len(lost):
+                row = int(batch.frame.index[lost[0]])
+                _refuse_row(path, row, _lost_field(batch.frame.iloc[int(lost[0])], file.geometry_fields))
+            parts.append(batch.frame)
+        stated = srid is None or path.suffix.lower() not in JSON or _names_system(path)
+    if not parts or not sum(map(len, parts)):
         raise unfit(
             path,
             "holds no rows",
@@ -89,10 +318,38 @@ def read_vector(path: Path, *, layer: str | None = None, srid: int | None = None
             mend_zh="请选择其他文件或图层",
             **({"layer": layer} if layer else {}),
         )
+    rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+    frame = gpd.GeoDataFrame(rows, geometry="geometry", crs=file.crs)
     frame = _with_system(path, frame, srid, stated)
     for name in frame.columns.drop(frame.geometry.name):
         frame[name] = _restored(frame[name])
-    return frame.reset_index(drop=True)
+    return frame
+
+
+def _names_system(path: Path) -> bool:
+    """Whether a GeoJSON file names its system; without one it is read as degrees."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return '"crs"' in file.read(65536)
+
+
+def _lost_field(row: pd.Series, fields: tuple[str, ...]) -> str:
+    """Which of the fields of a place is none: the one of WKT, or the first that is no number."""
+    if len(fields) == 1:
+        return fields[0]
+    odd = [name for name in fields if pd.isna(pd.to_numeric(row[name], errors="coerce"))]
+    return odd[0] if odd else "geometry"
+
+
+def _refuse_row(path: Path, row: int, field: str) -> None:
+    raise unfit(
+        path,
+        f"row {row}, field {field} is not a geometry",
+        f"第 {row} 行字段 {field} 不是几何数据",
+        mend="correct the row",
+        mend_zh="请更正该行",
+        row=row,
+        field=field,
+    )
 
 
 def code_text(path: Path, column: pd.Series) -> pd.Series:
@@ -127,194 +384,6 @@ def code_text(path: Path, column: pd.Series) -> pd.Series:
     return pd.Series(values, index=column.index, name=column.name, dtype=object)
 
 
-def _want_file(path: Path) -> None:
-    if not path.exists():
-        raise unfit(path, "is not there", "不存在", mend="correct the name or the folder", mend_zh="请更正文件名或目录")
-    if path.is_dir() and path.suffix.lower() != ".gdb":
-        raise unfit(path, "is a folder, not a file", "是文件夹，不是文件", mend="name a file", mend_zh="请指定文件")
-    if path.is_file() and path.stat().st_size == 0:
-        raise unfit(
-            path,
-            "is empty (0 bytes)",
-            "为空文件（0 字节）",
-            mend="copy or export it again",
-            mend_zh="请重新复制或导出",
-        )
-
-
-def _unreadable(path: Path, why: object) -> UnfitFile:
-    return unfit(
-        path,
-        f"cannot be read: {why}",
-        f"无法读取：{why}",
-        mend="a broken copy, or another format under this name; export it anew, a GeoPackage serves best",
-        mend_zh="文件可能损坏，或文件名与实际格式不符；请重新导出，建议使用 GeoPackage",
-    )
-
-
-def _read_parquet(path: Path) -> gpd.GeoDataFrame:
-    try:
-        return gpd.read_parquet(path)
-    except (pa.ArrowException, ValueError, OSError, KeyError) as bad:
-        raise _unreadable(path, bad) from bad
-
-
-def _read_ogr(path: Path, layer: str | None, srid: int | None) -> tuple[gpd.GeoDataFrame, bool]:
-    """The frame, and whether the file itself says its system (GeoJSON without one is read as degrees)."""
-    source, encoding = _shapefile(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # GDAL's remarks on winding orders and the like
-            chosen = _layer(path, source, layer)
-            frame = pyogrio.read_dataframe(source, layer=chosen, encoding=encoding, on_invalid="fix")
-    except UnicodeDecodeError as bad:
-        raise unfit(
-            path,
-            f"has text that is not {bad.encoding}, as its .cpg file says",
-            f"的文本不是其 .cpg 文件所述的 {bad.encoding} 编码",
-            mend="write the right encoding into the .cpg file (GBK or UTF-8), or delete that file",
-            mend_zh="请在 .cpg 文件中写明正确的编码（GBK 或 UTF-8），或删除该文件",
-        ) from bad
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, shapely.GEOSException) as bad:
-        raise _unreadable(path, bad) from bad
-    if not isinstance(frame, gpd.GeoDataFrame):
-        raise unfit(
-            path,
-            "has no geometry",
-            "没有几何数据",
-            mend="choose a layer with polygons, lines or points",
-            mend_zh="请选择含几何数据的图层",
-        )
-    stated = True
-    if path.suffix.lower() in (".geojson", ".json") and srid is not None:
-        stated = '"crs"' in path.read_text(encoding="utf-8-sig", errors="replace")[:65536]
-    return frame, stated
-
-
-def _layer(path: Path, source: str, layer: str | None) -> str:
-    """The layer to read: the one named, else the only one with geometry."""
-    names = {str(name): kind for name, kind in pyogrio.list_layers(source)}
-    spatial = [name for name, kind in names.items() if kind is not None] or list(names)
-    if layer is None and len(spatial) == 1:
-        return spatial[0]
-    if layer in names:
-        return str(layer)
-    shown = ", ".join(spatial)
-    en = f"has no layer {layer!r}" if layer is not None else f"has {len(spatial)} layers"
-    zh = f"没有图层 {layer!r}" if layer is not None else f"有 {len(spatial)} 个图层"
-    mend, mend_zh = f"name one with --layer: {shown}", f"请用 --layer 指定其一：{shown}"
-    raise unfit(path, en, zh, mend=mend, mend_zh=mend_zh, layers=shown)
-
-
-def _shapefile(path: Path) -> tuple[str, str | None]:
-    """What GDAL opens, and the encoding of the texts if the file is a shapefile."""
-    if path.suffix.lower() == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                inside = [name for name in archive.namelist() if not name.startswith("__MACOSX")]
-                shapes = [name for name in inside if name.lower().endswith(".shp")]
-                if len(shapes) != 1:
-                    raise unfit(
-                        path,
-                        f"holds {len(shapes)} shapefiles",
-                        f"内有 {len(shapes)} 个 shapefile",
-                        mend="give a zip file with one shapefile, or unpack it and name the file",
-                        mend_zh="请提供只含一个 shapefile 的压缩包，或解压后指定文件",
-                    )
-                beside = {name[len(shapes[0]) - 4 :].lower(): name for name in inside if name[:-4] == shapes[0][:-4]}
-                _want_parts(path, set(beside))
-                if sum(entry.file_size for entry in archive.infolist()) > MOST_UNPACKED_BYTES:
-                    raise _unreadable(path, f"unpacked it would take over {MOST_UNPACKED_BYTES // 2**30} GiB")
-                cpg = archive.open(beside[".cpg"]).read(100) if ".cpg" in beside else None
-                table = archive.open(beside[".dbf"]).read(GUESSED_BYTES)
-                return f"/vsizip/{path.resolve()}/{shapes[0]}", encoding_of(table, cpg)
-        except (zipfile.BadZipFile, OSError, RuntimeError) as bad:
-            raise _unreadable(path, bad) from bad
-    if path.suffix.lower() != ".shp":
-        return str(path.resolve()), None
-    parts = {file.suffix.lower(): file for file in path.parent.iterdir() if file.stem == path.stem}
-    _want_parts(path, set(parts))
-    cpg = parts[".cpg"].read_bytes()[:100] if ".cpg" in parts else None
-    with parts[".dbf"].open("rb") as records:
-        return str(path.resolve()), encoding_of(records.read(GUESSED_BYTES), cpg)
-
-
-def _want_parts(path: Path, have: set[str]) -> None:
-    lacking = ", ".join(part for part in (".shx", ".dbf") if part not in have)
-    if lacking:
-        raise unfit(
-            path,
-            f"is a shapefile without its {lacking}",
-            f"缺少同名的 {lacking} 文件",
-            mend="copy all files of the shapefile (.shp, .shx, .dbf, .prj, .cpg) into one folder",
-            mend_zh="请将 shapefile 的全部文件（.shp、.shx、.dbf、.prj、.cpg）复制到同一目录",
-        )
-
-
-def _read_table(path: Path) -> gpd.GeoDataFrame:
-    """A CSV file, every column as text; geometry from WKT or from two columns."""
-    data = path.read_bytes()
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            head = data.decode(encoding).splitlines()[0]
-            break
-        except UnicodeDecodeError:
-            continue
-        except IndexError as bad:
-            raise _unreadable(path, "no lines") from bad
-    else:
-        raise _unreadable(path, "its text is neither UTF-8 nor GBK")
-    mark = max(",;\t|", key=head.count)
-    try:
-        frame = pd.read_csv(path, dtype=str, encoding=encoding, sep=mark, keep_default_na=False, na_values=[""])
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as bad:
-        raise _unreadable(path, bad) from bad
-    plain = {str(name).strip().lower(): name for name in frame.columns}
-    wkt = next((plain[name] for name in _WKT if name in plain), None)
-    if wkt is not None:
-        words = np.array([word if isinstance(word, str) else None for word in frame[wkt].tolist()], dtype=object)
-        try:
-            geometry = shapely.from_wkt(words, on_invalid="ignore")
-        except (NotImplementedError, shapely.GEOSException) as bad:
-            raise _unreadable(path, f"its WKT has curves or another geometry that is not read here ({bad})") from bad
-        lost = np.flatnonzero(shapely.is_missing(geometry) & frame[wkt].notna().to_numpy())
-        if len(lost):
-            _refuse_row(path, int(lost[0]) + 1, str(wkt), "is not WKT", "不是 WKT 几何")
-        return gpd.GeoDataFrame(frame.drop(columns=wkt), geometry=geometry)
-    x, y = (next((plain[name] for name in names if name in plain), None) for names in (_X, _Y))
-    if x is None or y is None:
-        raise unfit(
-            path,
-            "has neither a column of WKT nor two of coordinates",
-            "既没有 WKT 列，也没有坐标列",
-            mend="name a column WKT, or two x and y (or lon and lat)",
-            mend_zh="请将几何列命名为 WKT，或将坐标列命名为 x 和 y（或 lon 和 lat）",
-            fields=", ".join(map(str, frame.columns)),
-        )
-    numbers = []
-    for name in (x, y):
-        number = pd.to_numeric(frame[name], errors="coerce")
-        lost = np.flatnonzero((number.isna() & frame[name].notna()).to_numpy())
-        if len(lost):
-            _refuse_row(path, int(lost[0]) + 1, str(name), "is not a number", "不是数字")
-        numbers.append(number.to_numpy(np.float64))
-    points: Any = shapely.points(*numbers)
-    points[np.isnan(numbers[0]) | np.isnan(numbers[1])] = None
-    return gpd.GeoDataFrame(frame, geometry=points)
-
-
-def _refuse_row(path: Path, row: int, field: str, en: str, zh: str) -> None:
-    raise unfit(
-        path,
-        f"row {row}, field {field} {en}",
-        f"第 {row} 行字段 {field} {zh}",
-        mend="correct the row",
-        mend_zh="请更正该行",
-        row=row,
-        field=field,
-    )
-
-
 def _with_system(path: Path, frame: gpd.GeoDataFrame, srid: int | None, stated: bool) -> gpd.GeoDataFrame:
     """The frame with its system set, by its EPSG number where it has one."""
     own = frame.crs if stated else None
@@ -332,7 +401,7 @@ def _with_system(path: Path, frame: gpd.GeoDataFrame, srid: int | None, stated: 
         try:
             Transformer.from_crs(own, GEODETIC)
         except ProjError as bad:
-            raise _unreadable(path, f"its coordinate system {own.name} is not tied to the Earth") from bad
+            raise unreadable(path, f"its coordinate system {own.name} is not tied to the Earth") from bad
         if srid is not None and srid not in SCRAMBLED and number != srid and own != crs_of(srid):
             name = f"EPSG:{number}" if number else own.name
             raise unfit(
@@ -364,136 +433,3 @@ def _restored(column: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(column) and ((known % 1 != 0) | (known.abs() >= EXACT)).any():
         return column
     return column.map(lambda value: None if pd.isna(value) else str(int(value))).astype(object)
-
-
-# ── writing ────────────────────────────────────────
-
-
-def write_vector(frame: gpd.GeoDataFrame, path: Path, *, layer: str | None = None, overwrite: bool = False) -> None:
-    """Write the frame by the file's extension (WRITTEN), beside its place and then renamed: whole or not at all.
-
-    Columns of dicts become JSON text. A shapefile gets UTF-8 attributes with a .cpg, and field names cut to ten
-    characters. Raises Conflict when the file is there and ``overwrite`` is not said, UnfitFile for an extension that
-    is none of WRITTEN and for what a shapefile cannot hold.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in WRITTEN:
-        raise unfit(
-            path,
-            "has an extension that is not written",
-            "的扩展名不受支持",
-            mend=f"use one of {', '.join(WRITTEN)}",
-            mend_zh=f"请使用 {'、'.join(WRITTEN)} 之一",
-        )
-    frame = _plain(frame)
-    with _beside(path, overwrite) as folder:
-        if suffix == ".parquet":
-            frame.to_parquet(folder / path.name, index=False)
-        elif suffix in (".shp", ".zip"):
-            shape = folder / f"{path.stem}.shp"
-            _ogr(_for_shapefile(path, frame), shape, "ESRI Shapefile", ENCODING="UTF-8")
-            if suffix == ".zip":
-                with zipfile.ZipFile(folder / path.name, "w", zipfile.ZIP_DEFLATED) as archive:
-                    for part in sorted(folder.glob(f"{path.stem}.*")):
-                        if part.suffix in _SHAPEFILE_PARTS:
-                            archive.write(part, part.name)
-                            part.unlink()
-        else:
-            options = {"COORDINATE_PRECISION": 15} if suffix == ".geojson" else {}
-            if suffix == ".geojson" and frame.crs is not None and frame.crs.to_epsg() == GEODETIC:
-                options["COORDINATE_PRECISION"] = 17
-            _ogr(frame, folder / path.name, str(WRITTEN[suffix]), layer=layer or path.stem, **options)
-
-
-def write_layers(layers: Mapping[str, gpd.GeoDataFrame], path: Path, *, overwrite: bool = False) -> None:
-    """Write frames as the layers of one GeoPackage, whole or not at all; Conflict when it is there."""
-    path = Path(path)
-    if path.suffix.lower() != ".gpkg":
-        raise unfit(
-            path,
-            "is not named as a GeoPackage",
-            "不是 GeoPackage 文件名",
-            mend="end the name in .gpkg",
-            mend_zh="请使用 .gpkg 扩展名",
-        )
-    with _beside(path, overwrite) as folder:
-        for name, frame in layers.items():
-            _ogr(_plain(frame), folder / path.name, "GPKG", layer=name)
-
-
-@contextmanager
-def _beside(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder beside the file; what is written there takes the file's place at the end."""
-    if path.exists() and not overwrite:
-        raise Conflict(
-            f"{path} is there already",
-            f"{path} 已存在",
-            mend="choose another name, or say that it may be replaced (--overwrite, --replace)",
-            mend_zh="请换一个文件名，或允许覆盖（--overwrite、--replace）",
-            file=path,
-        )
-    if not path.parent.is_dir():
-        raise unfit(
-            path,
-            f"cannot be written: there is no folder {path.parent}",
-            f"无法写入：目录 {path.parent} 不存在",
-            mend="make the folder first",
-            mend_zh="请先建立该目录",
-        )
-    folder = Path(tempfile.mkdtemp(prefix=".wanmi-", dir=path.parent))
-    try:
-        yield folder
-        for part in sorted(folder.iterdir(), key=lambda part: part.suffix == ".shp"):
-            part.replace(path.parent / part.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _ogr(frame: gpd.GeoDataFrame, path: Path, driver: str, *, layer: str | None = None, **options: object) -> None:
-    if layer is not None:
-        options["layer"] = layer
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "field name too long", "no CRS": said by us where it matters
-        pyogrio.write_dataframe(frame, path, driver=driver, **options)
-
-
-def _plain(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Dicts and lists as JSON text."""
-    frame = frame.copy()
-    for name in frame.columns.drop(frame.geometry.name):
-        if frame[name].dtype == object and frame[name].map(lambda value: isinstance(value, dict | list)).any():
-            frame[name] = frame[name].map(
-                lambda value: (
-                    json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
-                )
-            )
-    return frame
-
-
-def _for_shapefile(path: Path, frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    """Names of at most ten characters, instants as days, and no text that would be cut."""
-    names: dict[str, str] = {}
-    for name in frame.columns.drop(frame.geometry.name):
-        short, number = str(name)[:_NAME], 1
-        while short in names.values():
-            number += 1
-            short = f"{str(name)[: _NAME - len(str(number))]}{number}"
-        names[name] = short
-        column = frame[name]
-        if pd.api.types.is_datetime64_any_dtype(column):
-            frame[name] = column.dt.date
-        elif not pd.api.types.is_numeric_dtype(column):
-            size = column.map(lambda value: len(str(value).encode()) if value is not None and value == value else 0)
-            if (size > _TEXT_BYTES).any():
-                row = int((size > _TEXT_BYTES).to_numpy().argmax()) + 1
-                raise unfit(
-                    path,
-                    f"cannot hold the text of row {row}, field {name}: a shapefile has room for {_TEXT_BYTES} bytes",
-                    f"无法容纳第 {row} 行字段 {name} 的文本：shapefile 最多 {_TEXT_BYTES} 字节",
-                    mend="write a GeoPackage instead",
-                    mend_zh="请改用 GeoPackage",
-                    row=row,
-                    field=name,
-                )
-    return frame.rename(columns=names)

@@ -3,7 +3,8 @@
 A city of this kind is a folder with a ``city.toml`` and tables; nothing here knows a city by name. The three
 levels are rebuilt from one noded linework (the outlines of the coarsest and of the finest layer together, on
 the 2**-10 m lattice of the database), so that neighbours share their vertices exactly and every level is the
-union of the level below. The middle level follows from an attribute of the finest one.
+union of the level below. The middle level follows from an attribute of the finest one; a city that has none
+gets one area (``key_value``) of that level in each district.
 
 This stops working where the finest layer leaves a real part of the coarsest one uncovered: that is refused.
 """
@@ -59,9 +60,13 @@ def build_areas(profile: Profile, source: Path) -> tuple[gpd.GeoDataFrame, list[
     top, middle, low = levels["district"], levels["street"], levels["community"]
     found: list[Finding] = []
     coarse = _polygons(profile, source, top, [], found)
-    names = _polygons(profile, source, middle, [], found)
-    fine = _polygons(profile, source, low, [low["parent"]], found)
-    strange = sorted(set(fine["parent"]) - set(names["key"]))
+    if "layer" in middle:
+        names = set(_polygons(profile, source, middle, [], found)["key"])
+        fine = _polygons(profile, source, low, [low["parent"]], found)
+    else:
+        names = {middle["key_value"]}
+        fine = _polygons(profile, source, low, [], found).assign(parent=middle["key_value"])
+    strange = sorted(set(fine["parent"]) - names)
     if strange:
         raise unfit(
             source / spec["file"],
@@ -73,15 +78,16 @@ def build_areas(profile: Profile, source: Path) -> tuple[gpd.GeoDataFrame, list[
     pieces, slivers = _pieces(coarse, fine, float(spec["smallest_m2"]), source / spec["file"], low["layer"])
     pieces["street"] = pieces["fine"].map(dict(zip(fine["key"], fine["parent"], strict=True)))
     split = pieces["fine"].value_counts()
-    found.append(
-        finding(
-            f"{low['layer']} areas that straddle a {top['layer']}: {', '.join(sorted(split.index[split > 1]))}",
-            f"跨{top['word_zh']}边界的{low['word_zh']}：{'、'.join(sorted(split.index[split > 1]))}",
-            int((split > 1).sum()),
-            f"cut at the border: {len(fine)} areas became {len(pieces)} communities",
-            f"在边界处切开：{len(fine)} 个成为 {len(pieces)} 个社区",
+    if (split > 1).any():
+        found.append(
+            finding(
+                f"{low['layer']} areas that straddle a {top['layer']}: {', '.join(sorted(split.index[split > 1]))}",
+                f"跨{top['word_zh']}边界的{low['word_zh']}：{'、'.join(sorted(split.index[split > 1]))}",
+                int((split > 1).sum()),
+                f"cut at the border: {len(fine)} areas became {len(pieces)} communities",
+                f"在边界处切开：{len(fine)} 个成为 {len(pieces)} 个社区",
+            )
         )
-    )
     found.append(
         finding(
             f"slivers between the {low['layer']} and {top['layer']} outlines (drawn apart, not identical): "
@@ -262,8 +268,8 @@ def district_codes(profile: Profile, source: Path) -> dict[str, str]:
 def read_ground(profile: Profile, source: Path, city: shapely.Geometry) -> tuple[gpd.GeoDataFrame, list[Finding]]:
     """Streets, green and so on from the layers named in ``[[ground]]``: parts that touch the city, as drawn.
 
-    Each entry: file, layer, kind, data_source, and optionally name (a column), grade (a word) or
-    grade_column with a table grades (values that are not in it are left out). Width is unknown: NaN.
+    Each entry: file, layer, kind, data_source, and optionally name (a column), grade (a word), grade_column with a
+    table grades (values that are not in it are of ``grade``; without that they are left out). Width is unknown: NaN.
     """
     found: list[Finding] = []
     frames = []
@@ -281,7 +287,10 @@ def read_ground(profile: Profile, source: Path, city: shapely.Geometry) -> tuple
             raw = raw.set_geometry(mended(raw.geometry.array, spec["layer"], found), crs=raw.crs)
         grade: Any = spec.get("grade")
         if "grade_column" in spec:
-            grade = raw[spec["grade_column"]].map(spec["grades"])
+            column = raw[spec["grade_column"]]
+            words = column.map("{:g}".format) if column.dtype.kind in "if" else column
+            grade = words.map(spec["grades"]).astype(object)
+            grade = grade.where(grade.notna(), spec.get("grade"))
             raw, grade = raw[grade.notna()], grade[grade.notna()]
         name = raw[spec["name"]].astype("string").str.strip() if "name" in spec else pd.NA
         out = gpd.GeoDataFrame(
@@ -305,7 +314,8 @@ def read_left_out(profile: Profile, source: Path) -> list[Finding]:
     found = []
     for spec in profile.get("left_out", []):
         frame = read_layer(source, spec["file"], spec["layer"], [])
-        bad = int((~frame.geometry.is_valid & frame.geometry.notna()).sum())
+        shapes = np.asarray(frame.geometry.array)
+        bad = int((~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)).sum())
         also = (f"; {bad} invalid polygons in it", f"；其中无效多边形 {bad} 个") if bad else ("", "")
         found.append(
             finding(

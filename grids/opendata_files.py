@@ -20,7 +20,7 @@ from gis.errors import UnfitFile
 Finding = dict[str, Any]
 Profile = dict[str, Any]
 
-#: entries of city.toml without which nothing can be read, by table
+#: entries of city.toml without which nothing can be read, by table; a city without ``requests`` has no such table
 NEEDED = {
     "areas": ("file", "level", "smallest_m2", "data_source"),
     "requests": (
@@ -56,8 +56,8 @@ def read_profile(folder: Path) -> Profile:
             mend_zh="改正所指的行，或从代码库重新取得该文件",
             file=path,
         ) from bad
-    needed = [(key, profile) for key in ("id", "code", "name_zh", "name_en", "srid", "timezone", *NEEDED)]
-    needed += [(key, profile.get(table, {})) for table, keys in NEEDED.items() for key in keys]
+    needed = [(key, profile) for key in ("id", "code", "name_zh", "name_en", "srid", "timezone", "areas")]
+    needed += [(key, profile[table]) for table, keys in NEEDED.items() if table in profile for key in keys]
     for key, table in needed:
         if key not in table:
             raise UnfitFile(

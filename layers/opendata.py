@@ -62,6 +62,7 @@ COMPONENT_COLUMNS = [
     "state",
     "surveyed_on",
     "data_source",
+    "source_key",
     "attrs",
     "geometry",
 ]
@@ -113,9 +114,11 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
 def read_catalogue(folder: Path, profile: Profile, areas: gpd.GeoDataFrame) -> dict[str, pd.DataFrame]:
     """majors, classes, conditions, rules, units (with territorial bodies) and types, checked against each other.
 
+    types (of requests) are empty for a city without requests.
     Raises UnfitFile for a code that is repeated or that another table does not have.
     """
-    frames = {name: read_table(folder, name) for name in TABLES}
+    frames = {name: read_table(folder, name) for name in TABLES if name != "types" or "requests" in profile}
+    frames.setdefault("types", pd.DataFrame(columns=TABLES["types"], dtype=object))
     rules, units = frames["rules"], frames["units"]
     rules["source_on"] = [date.fromisoformat(day) for day in rules["source_on"]]
     zones = [None if pd.isna(zone) else shapely.from_wkt(zone) for zone in rules["zone"]]
@@ -136,7 +139,8 @@ def read_catalogue(folder: Path, profile: Profile, areas: gpd.GeoDataFrame) -> d
     named = frames["rules"]["roles"].str.split("|").explode().str.strip()
     fixed = named[named.str.startswith("unit:")].str.removeprefix("unit:")
     _known(folder, "rules", "roles", fixed, set(frames["units"]["code"]))
-    used = [spec["class"] for spec in profile.get("component", [])] + [profile["requests"]["other_class"]]
+    used = [spec["class"] for spec in profile.get("component", [])]
+    used += [profile["requests"]["other_class"]] if "requests" in profile else []
     _known(folder, "classes", "code", used, classes)
     bodies = [spec[key] for spec in profile.get("component", []) for key in UNIT_KEYS if key in spec]
     _known(folder, "units", "code", bodies, set(frames["units"]["code"]))
@@ -194,7 +198,8 @@ def read_components(
     """Components of all layers in ``[[component]]``, in the city's CRS, with 16-digit codes.
 
     The serial counts within (district, class) in the order of the layers in ``city.toml`` and of each layer's
-    key. A layer's columns named in ``attrs`` become attributes; blanks are left away.
+    key, which is kept as source_key "layer/key" (a census of the same source finds it by that). A layer's columns
+    named in ``attrs`` become attributes; blanks are left away. A city may have none: they come with a census.
     """
     found: list[Finding] = []
     districts = areas[areas["code"].str.len() == 6]
@@ -225,8 +230,12 @@ def read_components(
         part["state"] = raw[spec["state"]].map(spec["states"]).fillna("intact") if "state" in spec else "intact"
         part["surveyed_on"] = surveyed(raw, spec)
         part["data_source"] = spec["data_source"]
+        keys = [row.get(spec["key"]) for row in _attributes(raw, [spec["key"]])]
+        part["source_key"] = [None if key is None else f"{spec['layer']}/{key}" for key in keys]
         part["attrs"] = pd.Series(_attributes(raw, list(dict.fromkeys([spec["key"], *spec["attrs"]]))))
         parts.append(part[inside])
+    if not parts:
+        return gpd.GeoDataFrame(columns=COMPONENT_COLUMNS, geometry="geometry", crs=profile["srid"]), found
     every = pd.concat(parts, ignore_index=True)
     head = every["district"].astype(str) + every["class_code"].str[1:]
     serial = every.groupby(head).cumcount() + 1

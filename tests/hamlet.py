@@ -81,6 +81,8 @@ def hamlet() -> tuple[City, dict[str, Any]]:
                 "name_en": ["water cover", "street lamp", "illegal construction", "exposed refuse"],
                 "geometry_type": ["Point", "Point", None, None],
                 "accuracy_class": ["A", "A", None, None],
+                "never_on": [[], [], [], []],
+                "attribute_schema": [{}, {}, {}, {}],
                 "source": "made up",
             }
         ),

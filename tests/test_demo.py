@@ -62,8 +62,14 @@ def count(conn: Connection, query: str) -> int:
 @in_ankang
 def test_ankang_is_as_large_as_it_says(city: Connection) -> None:
     assert count(city, "select count(*) from grids.area where level = 'community'") == 39
-    assert count(city, "select count(*) from layers.class where kind = 'component'") == 76
-    assert count(city, "select count(*) from layers.class where kind = 'event'") == 59
+    assert (
+        count(city, "select count(*) from layers.class where edition = layers.edition_at(null) and kind = 'component'")
+        == 76
+    )
+    assert (
+        count(city, "select count(*) from layers.class where edition = layers.edition_at(null) and kind = 'event'")
+        == 59
+    )
     assert count(city, "select count(*) from layers.condition") == 383
     assert count(city, "select count(distinct class_code) from layers.component") == 76
     assert count(city, "select count(*) from layers.component") >= 60_000

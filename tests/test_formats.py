@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shutil
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from gis.crs import BD09, GCJ02, GEODETIC, reproject
 from gis.dbf import encoding_of
 from gis.errors import Conflict, UnfitCoordinates, UnfitFile
-from gis.formats import WRITTEN, code_text, read_vector, write_layers, write_vector
+from gis.formats import WRITTEN, code_text, open_vector, read_vector, write_layers, write_vector
 from tests.hamlet import SRID, square
 
 NAMES = ["老城街道", "Gasse ä", None]
@@ -125,10 +126,13 @@ def test_chinese_attributes_are_read_in_either_encoding(
     assert list(read_vector(path)["名称"]) == CHINESE
 
 
-def test_a_cpg_that_lies_is_said(tmp_path: Path) -> None:
-    path = shapefile(tmp_path, "gbk", "UTF-8")
-    with pytest.raises(UnfitFile, match="utf-8"):
-        read_vector(path)
+@pytest.mark.parametrize(("encoding", "cpg"), [("gbk", "UTF-8"), ("utf-8", "GBK"), ("gbk", "8859_1"), ("gbk", "1252")])
+def test_a_cpg_that_lies_is_found_out_and_said(tmp_path: Path, encoding: str, cpg: str) -> None:
+    path = shapefile(tmp_path, encoding, cpg)
+    assert list(read_vector(path)["名称"]) == CHINESE
+    with open_vector(path) as file:
+        assert "but the bytes are" in file.encoding_said[0]
+        assert codecs.lookup(file.encoding) == codecs.lookup("gb18030" if encoding == "gbk" else encoding)
 
 
 def test_bytes_cut_at_the_end_of_a_field_are_still_utf8() -> None:
@@ -136,7 +140,7 @@ def test_bytes_cut_at_the_end_of_a_field_are_still_utf8() -> None:
 
     assert _is_utf8("网格".encode()[:-1])
     assert not _is_utf8("网格".encode("gbk"))
-    assert encoding_of(b"", None) == "utf-8"
+    assert encoding_of(b"", None).name == "utf-8"
 
 
 # ── codes ────────────────────────────────────────

@@ -21,16 +21,23 @@ from gis.crs import GCJ02, transform
 from gis.db import Access, query, read_frame
 from gis.errors import Conflict, Invalid, UnfitFile, UnfitSetting
 from tests.conftest import copy_database, silent
-from tests.hamlet import SRID, hamlet
+from tests.hamlet import HOME, SRID, hamlet
 
+NATIONAL = {
+    name: len((HOME / "data" / "catalogue" / f"{name}.csv").read_text(encoding="utf-8").splitlines()) - 1
+    for name in ("majors", "classes", "mapping")
+}
 COUNTS = {
     "grids.area": 8,
     "grids.barrier": 1,
     "grids.cell": 16,
     "grids.responsibility": 1,
     "grids.responsibility_cell": 2,
-    "layers.major": 2,
-    "layers.class": 4,
+    "layers.edition": 4,
+    "layers.edition_in_force": 1,
+    "layers.major": 2 + NATIONAL["majors"],
+    "layers.class": 4 + NATIONAL["classes"],
+    "layers.class_mapping": NATIONAL["mapping"],
     "layers.condition": 3,
     "layers.time_limit": 9,
     "layers.unit": 8,

@@ -19,7 +19,7 @@ from cases.worktime import WorkCalendar
 from gis.errors import UnfitFile
 from grids.codes import AreaCode, ComponentCode
 from grids.cut import cut
-from grids.opendata import LATTICE_M, build_areas, owner_of
+from grids.opendata import LATTICE_M, build_areas, owner_of, read_ground
 from grids.opendata_files import read_profile
 from layers.opendata import read_catalogue
 
@@ -340,6 +340,38 @@ def test_components_are_numbered_by_district_class_and_key(city):
     assert parts["surveyed_on"].isna().all()
     assert rows(city, "points of layer bin outside") == 1
     assert rows(city, "share their point with another of the same class") == 2
+
+
+def test_components_keep_the_key_of_their_source(city):
+    assert city["components"]["source_key"].tolist() == ["bin/1", "bin/2", "bin/4"]
+
+
+def test_a_city_may_have_no_requests_no_components_and_no_middle_level(small, tmp_path):
+    profile = shutil.copytree(small[0], tmp_path / "profile")
+    text = (profile / "city.toml").read_text(encoding="utf-8")
+    text = text[: text.index("[[component]]")].replace('layer = "anc"\nkey = "A"', 'key_value = "all"')
+    text = text.replace('parent = "A"', "")
+    (profile / "city.toml").write_text(text, encoding="utf-8")
+    (profile / "types.csv").unlink()
+    frames = read_city(profile, small[1], progress)
+    assert (len(frames["components"]), len(frames["reports"])) == (0, 0)
+    codes = [code for code in frames["areas"]["code"] if len(code) == 9]
+    assert codes == ["999901001", "999902001"]
+
+
+def test_grades_are_read_from_numbers_and_the_rest_is_of_the_grade_that_is_said(small, tmp_path):
+    profile = read_profile(small[0])
+    roads = {
+        "M": [1.0, 2.0, None],
+        "geometry": [shapely.LineString([(400_000, y), (400_900, y)]) for y in (130_100, 130_200, 130_300)],
+    }
+    pyogrio.write_dataframe(gpd.GeoDataFrame(roads, crs=26985), tmp_path / "roads.gpkg", layer="road")
+    spec = {"file": "roads.gpkg", "layer": "road", "kind": "street", "data_source": "made for a test"}
+    spec |= {"grade_column": "M", "grades": {"1": "arterial"}}
+    city = box(0, 0, 2000, 1000)
+    for more, grades in (({}, ["arterial"]), ({"grade": "lane"}, ["arterial", "lane", "lane"])):
+        ground, _ = read_ground({**profile, "ground": [{**spec, **more}]}, tmp_path, city)
+        assert ground["grade"].tolist() == grades
 
 
 # ---- requests -------------------------------------------------------------------------------------------------

@@ -176,3 +176,13 @@ select count(*) from cases.case c join cases.stage s on s.code = c.stage where n
 -- name: rules_naming_cells
 select code, area_prefix as cell_code from cases.rule
 where upper_inf(valid) and area_prefix = any (cast(:codes as text[])) order by code;
+
+-- name: open_cases_of_classes
+select c.class_code, count(*) as cases from cases.case c join cases.stage s on s.code = c.stage and not s.is_end
+where c.class_code = any (:codes) group by c.class_code;
+
+-- name: rules_of_classes
+select r.code, r.class_prefix, r.condition_no from cases.rule r
+where upper_inf(r.valid) and (r.class_prefix = any (:prefixes) or (r.class_prefix, r.condition_no) in (
+  select q.class_code, q.no from unnest(cast(:classes as text[]), cast(:numbers as integer[])) q (class_code, no)))
+order by r.code;

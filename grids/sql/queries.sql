@@ -188,3 +188,17 @@ order by k.code;
 
 -- name: retired_cell_codes
 select code from grids.cell group by code having not bool_or(upper_inf(valid));
+
+-- name: areas_at
+-- The areas that held at an instant ('infinity': that hold now), with their columns in served.area.
+select a.code, a.level, a.parent_code, a.name_zh, a.name_en, a.data_source, c.simulated, a.geom
+from grids.area a, grids.city c
+where case when cast(:at as timestamptz) = 'infinity' then upper_inf(a.valid) else a.valid @> cast(:at as timestamptz) end
+order by a.code;
+
+-- name: ground_at
+-- The ground that held at an instant ('infinity': that holds now), with its columns in served.ground.
+select b.id, b.kind, b.grade, b.name_zh, b.name_en, b.width_m, b.data_source, c.simulated, b.geom
+from grids.barrier b, grids.city c
+where case when cast(:at as timestamptz) = 'infinity' then upper_inf(b.valid) else b.valid @> cast(:at as timestamptz) end
+order by b.kind, b.id;

@@ -50,3 +50,31 @@ returns table (code text, from_code text, to_code text) language sql as $$
   select p.code, p.cell_code, p.to_code from placed p where p.cell_code is distinct from p.to_code order by p.code
 $$;
 comment on function layers.replace_cells is 'After grids.publish: components get the code of the cell that now covers them; returns those that moved';
+
+-- Inlined, so that a box and other conditions reach the two indexes.
+create or replace function layers.components_at(at timestamptz) returns setof layers.component
+language sql stable parallel safe as $$
+  select k.* from layers.component k where upper_inf(k.valid) and lower(k.valid) <= at
+  union all
+  select k.* from layers.component k where not upper_inf(k.valid) and k.valid @> at
+$$;
+comment on function layers.components_at is 'The versions of components that held at an instant';
+
+-- The serial after the highest ever used under a prefix (district and class); many sessions get many numbers.
+create or replace function layers.last_serial(prefix text) returns integer language plpgsql as $$
+declare
+  found text;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('wanmi:serial:' || prefix, 0));
+  select max(k.code) into found from layers.component k
+  where k.code > prefix and k.code < prefix || ':' and length(k.code) = length(prefix) + 6;
+  return coalesce(right(found, 6)::integer, 0);
+end $$;
+comment on function layers.last_serial is 'The highest serial ever used under a prefix (0: none); holds the prefix until the transaction ends';
+
+create or replace function layers.edition_at(at timestamptz) returns text language sql stable as $$
+  select coalesce(
+    (select f.edition from layers.edition_in_force f where at is null or f.since <= at order by f.since desc limit 1),
+    (select f.edition from layers.edition_in_force f order by f.since limit 1))
+$$;
+comment on function layers.edition_at is 'The edition of the catalogue in force at an instant; null: now. Before the first one, the first one';

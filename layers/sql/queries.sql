@@ -14,10 +14,10 @@ alter table staged_component drop column id;
 
 -- name: place_components
 insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
-  maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, geom, valid, change_id)
+  maintainer_unit_id, state, surveyed_on, changed_on, data_source, source_key, attrs, geom, valid, change_id)
 select s.code, s.edition, s.class_code, s.name_zh, cell.code, s.supervising_unit_id, s.owner_unit_id,
-  s.maintainer_unit_id, s.state, s.surveyed_on, s.changed_on, s.data_source, coalesce(s.attrs, '{}'), s.geom, s.valid,
-  s.change_id
+  s.maintainer_unit_id, s.state, s.surveyed_on, s.changed_on, s.data_source, s.source_key, coalesce(s.attrs, '{}'), s.geom,
+  s.valid, s.change_id
 from staged_component s
 left join lateral (
   select c.code from grids.cell c
@@ -34,23 +34,29 @@ where upper_inf(k.valid) group by m.code, m.name_zh, m.name_en order by m.code;
 
 -- name: counts_of_catalogue
 select count(*) filter (where kind = 'component') as component_classes, count(*) filter (where kind = 'event') as event_classes,
-  (select count(*) from layers.condition) as conditions
-from layers.class;
+  (select count(*) from layers.condition where edition = layers.edition_at(null)) as conditions
+from layers.class where edition = layers.edition_at(null);
 
 -- name: counts_of_units
 select count(*) as units, (select count(*) from layers.collector) as collectors from layers.unit;
 
 -- name: known_class
-select name_zh, name_en from layers.class where code = :code limit 1;
+select name_zh, name_en from layers.class where edition = layers.edition_at(null) and code = :code;
 
 -- name: known_classes
-select code, name_zh, name_en from layers.class order by code;
+select code, name_zh, name_en from layers.class where edition = layers.edition_at(null) order by code;
 
 -- name: conditions_of_class
-select no from layers.condition where class_code = :class_code order by no;
+select no from layers.condition where edition = layers.edition_at(null) and class_code = :class_code order by no;
 
 -- name: class_of_component
-select class_code from layers.component where code = :code and upper_inf(valid);
+-- and the classes of the edition in force that mean the same
+select k.class_code, array(
+  select m.to_code from layers.class_mapping m
+  where m.from_edition = k.edition and m.from_code = k.class_code and m.to_edition = layers.edition_at(null)
+  union select m.from_code from layers.class_mapping m
+  where m.to_edition = k.edition and m.to_code = k.class_code and m.from_edition = layers.edition_at(null)) as alike
+from layers.component k where k.code = :code and upper_inf(k.valid);
 
 -- name: add_account
 insert into layers.account (name, display_zh, display_en, roles, channel, unit_code, password_hash)
@@ -171,3 +177,534 @@ where dissolved_at is null and area_code = any (cast(:codes as text[])) order by
 -- name: points_of_components
 select geom from layers.component
 where upper_inf(valid) and st_dimension(geom) = 0 and left(cell_code, 12) = any (cast(:communities as text[]));
+
+-- name: stage_census
+drop table if exists pg_temp.staged_census, pg_temp.census_layer, pg_temp.census_match, pg_temp.census_compared, pg_temp.census_gone;
+create temporary table staged_census (n bigint, layer integer, row bigint, code text, class_code text, name_zh text,
+  cell_code text, district text, state text, supervising_unit_id bigint, owner_unit_id bigint, maintainer_unit_id bigint,
+  surveyed_on date, changed_on date, source_key text, attrs jsonb, geom geometry, error boolean) on commit drop;
+create temporary table census_layer (layer integer primary key, name text, source text, has_name boolean, has_changed boolean,
+  has_supervising boolean, has_owner boolean, has_maintainer boolean, attr_names text[]) on commit drop;
+create temporary table census_match (n bigint, id bigint, how text) on commit drop;
+create temporary table census_compared (n bigint, id bigint, fields text[], moved_m double precision) on commit drop;
+create temporary table census_gone (id bigint) on commit drop;
+
+-- name: stage_census_rows
+create index on staged_census (n);
+analyze staged_census;
+
+-- name: set_census_cells
+update staged_census s set cell_code = (
+  select c.code from grids.cell c where upper_inf(c.valid) and st_covers(c.geom, st_pointonsurface(s.geom))
+  order by c.code || '' limit 1)
+where st_dimension(s.geom) > 0 and st_isvalid(s.geom);
+
+-- name: match_census_by_code
+insert into census_match (n, id, how)
+select s.n, k.id, 'code' from staged_census s join layers.component k on k.code = s.code and upper_inf(k.valid);
+
+-- name: match_census_by_key
+insert into census_match (n, id, how)
+select q.n, q.id, 'key' from (
+  select s.n, k.id, count(*) over (partition by s.n) as many
+  from staged_census s
+  join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
+  where s.code is null and not exists (select from census_match m where m.id = k.id)) q
+where q.many = 1;
+
+-- name: match_census_by_place
+insert into census_match (n, id, how) select n, id, 'place' from unnest(cast(:ns as bigint[]), cast(:ids as bigint[])) q (n, id);
+
+-- name: census_matches
+select n, id from census_match;
+
+-- name: stage_census_matches
+create index on census_match (n);
+create index on census_match (id);
+analyze census_match;
+
+-- name: refuse_census_rows
+update staged_census set error = true where n = any (cast(:ns as bigint[]));
+
+-- name: census_codes_retired
+select distinct s.n from staged_census s join layers.component k on k.code = s.code
+where not exists (select from layers.component o where o.code = s.code and upper_inf(o.valid));
+
+-- name: census_codes_repeated
+select q.n from (
+  select s.n, count(*) over (partition by s.code) as many from staged_census s where s.code is not null) q
+where q.many > 1 order by q.n;
+
+-- name: census_rows
+select s.n, l.name as layer, s.row, s.code, s.class_code, s.source_key, s.geom
+from unnest(cast(:ns as bigint[])) with ordinality q (n, rank)
+join staged_census s on s.n = q.n join census_layer l on l.layer = s.layer order by q.rank;
+
+-- name: census_unmatched
+select n from unnest(cast(:ns as bigint[])) q (n) where not exists (select from census_match m where m.n = q.n);
+
+-- name: codes_of_components
+select id, code from layers.component where id = any (cast(:ids as bigint[]));
+
+-- name: unit_names
+select id, code, name_zh, name_en from layers.unit where dissolved_at is null;
+
+-- name: census_keys_repeated
+select q.n from (
+  select s.n, count(*) over (partition by s.class_code, s.source_key) as many
+  from staged_census s where s.source_key is not null and s.class_code is not null) q
+where q.many > 1 order by q.n;
+
+-- name: census_inventory
+select k.id, array_position(cast(:classes as text[]), k.class_code) - 1 as kind, k.source_key is not null as keyed,
+  st_x(p.point) as x, st_y(p.point) as y
+from layers.component k
+cross join lateral (select case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end as point) p
+where upper_inf(k.valid) and k.class_code = any (cast(:classes as text[])) order by k.id;
+
+-- name: compare_census
+insert into census_compared (n, id, fields, moved_m)
+select s.n, k.id,
+  array_remove(array[
+    case when l.has_name and s.name_zh is distinct from k.name_zh then 'name_zh' end,
+    case when s.state <> k.state then 'state' end,
+    case when l.has_supervising and s.supervising_unit_id is distinct from k.supervising_unit_id then 'supervising_unit' end,
+    case when l.has_owner and s.owner_unit_id is distinct from k.owner_unit_id then 'owner_unit' end,
+    case when l.has_maintainer and s.maintainer_unit_id is distinct from k.maintainer_unit_id then 'maintainer_unit' end,
+    case when s.surveyed_on is not null and s.surveyed_on is distinct from k.surveyed_on then 'surveyed_on' end,
+    case when l.has_changed and s.changed_on is distinct from k.changed_on then 'changed_on' end,
+    case when s.source_key is not null and s.source_key is distinct from k.source_key then 'source_key' end,
+    case when (k.attrs - l.attr_names) || s.attrs <> k.attrs then 'attrs' end,
+    case when d.moved_m > :same_m then 'geometry' end], null),
+  d.moved_m
+from staged_census s
+join census_match m on m.n = s.n
+join census_layer l on l.layer = s.layer
+join layers.component k on k.id = m.id
+cross join lateral (select case
+  when st_dimension(s.geom) = 0 and st_dimension(k.geom) = 0 then st_distance(s.geom, k.geom)
+  when st_orderingequals(s.geom, k.geom) then 0
+  else st_hausdorffdistance(s.geom, k.geom) end as moved_m) d
+where not s.error;
+
+-- name: stage_census_compared
+create index on census_compared (n);
+analyze census_compared;
+
+-- name: census_moved_far
+select n, moved_m from census_compared where moved_m > :far_m order by n;
+
+-- name: census_shifts
+select s.layer, st_x(s.geom) - st_x(k.geom) as east_m, st_y(s.geom) - st_y(k.geom) as north_m
+from census_compared c join staged_census s on s.n = c.n join layers.component k on k.id = c.id
+where st_dimension(s.geom) = 0 and st_dimension(k.geom) = 0;
+
+-- name: find_census_gone
+insert into census_gone (id)
+select k.id from layers.component k
+where upper_inf(k.valid) and k.class_code = any (cast(:classes as text[]))
+  and st_intersects(k.geom, st_geomfromewkb(:surveyed))
+  and not exists (select from census_match m where m.id = k.id)
+  and k.id <> all (cast(:unsure as bigint[]));
+
+-- name: census_counts
+select q.layer, q.class_code, q.fate, count(*) as rows from (
+  select s.layer, s.class_code, case
+    when s.error then 'refused'
+    when c.n is null and s.n = any (cast(:ambiguous as bigint[])) then 'ambiguous'
+    when c.n is null then 'new'
+    when c.fields = '{}' then 'same'
+    when c.fields = '{surveyed_on}' then 'confirmed'
+    when 'geometry' = any (c.fields) then 'moved'
+    else 'changed' end as fate
+  from staged_census s left join census_compared c on c.n = s.n) q
+group by q.layer, q.class_code, q.fate;
+
+-- name: census_gone_counts
+select k.class_code, count(*) as rows from census_gone g join layers.component k on k.id = g.id group by k.class_code;
+
+-- name: census_differences
+select case when 'geometry' = any (c.fields) then 'moved' else 'changed' end as fate, l.name as layer, s.row, k.code,
+  k.class_code, array_to_string(c.fields, ', ') as fields,
+  (select string_agg(f || ': ' || coalesce(v.old ->> f, '—'), '; ') from unnest(c.fields) f where f <> 'geometry') as before,
+  (select string_agg(f || ': ' || coalesce(v.new ->> f, '—'), '; ') from unnest(c.fields) f where f <> 'geometry') as after,
+  case when 'geometry' = any (c.fields) then c.moved_m end as moved_m, s.geom
+from census_compared c
+join staged_census s on s.n = c.n
+join census_layer l on l.layer = s.layer
+join layers.component k on k.id = c.id
+left join layers.unit ks on ks.id = k.supervising_unit_id left join layers.unit ss on ss.id = s.supervising_unit_id
+left join layers.unit ko on ko.id = k.owner_unit_id left join layers.unit so on so.id = s.owner_unit_id
+left join layers.unit km on km.id = k.maintainer_unit_id left join layers.unit sm on sm.id = s.maintainer_unit_id
+cross join lateral (select
+  jsonb_build_object('name_zh', k.name_zh, 'state', k.state, 'supervising_unit', ks.code, 'owner_unit', ko.code,
+    'maintainer_unit', km.code, 'surveyed_on', k.surveyed_on, 'changed_on', k.changed_on, 'source_key', k.source_key,
+    'attrs', (select jsonb_object_agg(a.key, a.value) from jsonb_each(k.attrs) a
+      where a.key = any (l.attr_names) and s.attrs -> a.key is distinct from a.value)) as old,
+  jsonb_build_object('name_zh', s.name_zh, 'state', s.state, 'supervising_unit', ss.code, 'owner_unit', so.code,
+    'maintainer_unit', sm.code, 'surveyed_on', s.surveyed_on, 'changed_on', s.changed_on, 'source_key', s.source_key,
+    'attrs', (select jsonb_object_agg(a.key, a.value) from jsonb_each(s.attrs) a
+      where k.attrs -> a.key is distinct from a.value)) as new) v
+where c.fields <> '{}' and c.fields <> '{surveyed_on}' order by s.n limit :most;
+
+-- name: census_news
+select case when s.n = any (cast(:ambiguous as bigint[])) then 'ambiguous' else 'new' end as fate, l.name as layer, s.row, s.code,
+  s.class_code, s.geom
+from staged_census s join census_layer l on l.layer = s.layer
+where not s.error and not exists (select from census_compared c where c.n = s.n) order by s.n limit :most;
+
+-- name: census_gone_rows
+select 'gone' as fate, k.code, k.class_code, k.source_key as before, k.geom
+from census_gone g join layers.component k on k.id = g.id order by k.code limit :most;
+
+-- name: number_census_rows
+with lacking as (
+  select s.n, s.district || substr(s.class_code, 2) as prefix,
+    row_number() over (partition by s.district, s.class_code order by s.n) as rank
+  from staged_census s
+  where s.code is null and not s.error and not s.n = any (cast(:ambiguous as bigint[]))
+    and not exists (select from census_match m where m.n = s.n)),
+prefixes as materialized (
+  select q.prefix, greatest(layers.last_serial(q.prefix), coalesce((
+    select right(max(s.code), 6)::integer from staged_census s
+    where s.code > q.prefix and s.code < q.prefix || ':' and length(s.code) = length(q.prefix) + 6), 0)) as last
+  from (select distinct prefix from lacking order by prefix) q)
+update staged_census s set code = l.prefix || lpad((p.last + l.rank)::text, 6, '0')
+from lacking l join prefixes p on p.prefix = l.prefix where s.n = l.n;
+
+-- name: census_serials_over
+select n from staged_census where length(code) > 17 or length(code) - 6 <> 5 + length(class_code) order by n;
+
+-- name: census_instant
+select greatest(clock_timestamp(), coalesce(max(lower(k.valid)) + interval '1 microsecond', '-infinity'))
+from layers.component k where k.id in (
+  select id from census_gone union all select c.id from census_compared c where c.fields <> '{}');
+
+-- name: end_census_versions
+update layers.component k set valid = tstzrange(lower(k.valid), :at), ended_change_id = :change_id
+where upper_inf(k.valid) and k.id in (
+  select id from census_gone union all select c.id from census_compared c where c.fields <> '{}');
+
+-- name: begin_census_versions
+insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
+  maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, source_key, geom, valid, change_id)
+select k.code, k.edition, k.class_code, case when l.has_name then s.name_zh else k.name_zh end,
+  case when 'geometry' = any (c.fields) then s.cell_code else k.cell_code end,
+  case when l.has_supervising then s.supervising_unit_id else k.supervising_unit_id end,
+  case when l.has_owner then s.owner_unit_id else k.owner_unit_id end,
+  case when l.has_maintainer then s.maintainer_unit_id else k.maintainer_unit_id end,
+  coalesce(s.state, k.state), coalesce(s.surveyed_on, k.surveyed_on),
+  case when l.has_changed then s.changed_on else k.changed_on end, coalesce(nullif(l.source, ''), k.data_source),
+  (k.attrs - l.attr_names) || s.attrs, coalesce(s.source_key, k.source_key),
+  case when 'geometry' = any (c.fields) then s.geom else k.geom end, tstzrange(:at, null), :change_id
+from census_compared c
+join staged_census s on s.n = c.n
+join census_layer l on l.layer = s.layer
+join layers.component k on k.id = c.id
+where c.fields <> '{}';
+
+-- name: begin_census_components
+insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
+  maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, source_key, geom, valid, change_id)
+select s.code, :edition, s.class_code, s.name_zh, s.cell_code, s.supervising_unit_id, s.owner_unit_id, s.maintainer_unit_id,
+  coalesce(s.state, 'intact'), s.surveyed_on, s.changed_on, coalesce(nullif(l.source, ''), :file_name), s.attrs,
+  s.source_key, s.geom, tstzrange(:at, null), :change_id
+from staged_census s join census_layer l on l.layer = s.layer
+where not s.error and not s.n = any (cast(:ambiguous as bigint[]))
+  and not exists (select from census_match m where m.n = s.n)
+order by s.n;
+
+-- name: record_census
+insert into layers.census (file_name, sha256, mapping, surveyed, class_codes, counts, change_id, imported_at, imported_by)
+values (:file_name, :sha256, cast(:mapping as jsonb), st_multi(st_geomfromewkb(:surveyed)), cast(:class_codes as text[]),
+  cast(:counts as jsonb), :change_id, :at, :actor)
+returning id;
+
+-- name: hold_census
+select pg_advisory_xact_lock(hashtextextended('wanmi:census', 0));
+
+-- name: list_censuses
+select id, file_name, sha256, class_codes, counts, change_id, imported_at, imported_by, undone_at, undone_by
+from layers.census order by id;
+
+-- name: lock_census
+select id, file_name, change_id, undone_at, undone_by from layers.census where id = :id for update;
+
+-- name: census_edited_since
+select q.code from (
+  select k.code, k.ended_change_id as by from layers.component k where k.change_id = :change_id and not upper_inf(k.valid)
+  union all
+  select k.code, o.change_id from layers.component k
+  join layers.component o on o.code = k.code and upper_inf(o.valid) and o.change_id <> :change_id
+  where k.ended_change_id = :change_id) q
+group by q.code order by q.code;
+
+-- name: undo_instant
+select greatest(clock_timestamp(), max(lower(k.valid)) + interval '1 microsecond')
+from layers.component k where k.change_id = :change_id and upper_inf(k.valid);
+
+-- name: undo_end
+update layers.component k set valid = tstzrange(lower(k.valid), :at), ended_change_id = :undo_id
+where k.change_id = :change_id and upper_inf(k.valid);
+
+-- name: undo_begin
+insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
+  maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, source_key, geom, valid, change_id)
+select k.code, k.edition, k.class_code, k.name_zh,
+  (select c.code from grids.cell c
+   where upper_inf(c.valid) and st_covers(c.geom, case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end)
+   order by c.code || '' limit 1),
+  k.supervising_unit_id, k.owner_unit_id, k.maintainer_unit_id, k.state, k.surveyed_on, k.changed_on, k.data_source, k.attrs,
+  k.source_key, k.geom, tstzrange(:at, null), :undo_id
+from layers.component k
+where k.ended_change_id = :change_id and k.code <> all (cast(:kept as text[]));
+
+-- name: mark_census_undone
+update layers.census set undone_change_id = :undo_id, undone_at = :at, undone_by = :actor where id = :id;
+
+-- ── the catalogue ──────────────────────────────────────────────────────────
+
+-- name: edition_in_force
+select layers.edition_at(cast(:at as timestamptz));
+
+-- name: hold_catalogue
+select pg_advisory_xact_lock(hashtextextended('wanmi:catalogue', 0));
+
+-- name: put_in_force
+insert into layers.edition_in_force (since, edition, change_id)
+select greatest(cast(:since as timestamptz), (select max(since) + interval '1 microsecond' from layers.edition_in_force)),
+  :edition, :change_id
+returning since;
+
+-- name: add_edition
+insert into layers.edition (code, name_zh, name_en, kind, source, change_id)
+values (:code, :name_zh, :name_en, :kind, :source, :change_id) on conflict (code) do nothing;
+
+-- name: class_alike
+-- What the sheet or profile of a city does not say of its classes: as the class of the same number and name has it.
+update layers.class c set never_on = n.never_on, attribute_schema = n.attribute_schema
+from layers.class n
+where c.edition = :edition and n.edition = :like and n.code = c.code and n.name_zh = c.name_zh
+  and c.never_on = '{}' and c.attribute_schema = '{}';
+
+-- name: editions
+select e.code, e.name_zh, e.name_en, e.kind, e.source, g.at as imported_at, g.actor as imported_by,
+  (select count(*) from layers.class c where c.edition = e.code and c.kind = 'component') as components,
+  (select count(*) from layers.class c where c.edition = e.code and c.kind = 'event') as events,
+  (select count(*) from layers.condition c where c.edition = e.code) as conditions,
+  e.code = layers.edition_at(null) as in_force
+from layers.edition e left join gis.change g on g.id = e.change_id order by e.kind desc, g.id nulls first, e.code;
+
+-- name: editions_in_force
+select f.since, f.edition, g.actor, g.reason
+from layers.edition_in_force f join gis.change g on g.id = f.change_id order by f.since;
+
+-- name: edition_majors
+select code, name_zh, name_en from layers.major where edition = :edition order by code;
+
+-- name: edition_classes
+select code, kind, name_zh, name_en, geometry_type, accuracy_class, attribute_schema, never_on, source
+from layers.class where edition = :edition order by code;
+
+-- name: edition_conditions
+select class_code, no, condition_zh, condition_en, closing_result_zh, disposal_unit_zh, supervising_unit_zh, source
+from layers.condition
+where edition = :edition and (cast(:class_code as text) is null or class_code = :class_code) order by class_code, no;
+
+-- name: edition_limits
+select class_code, condition_no, area_class, value, basis from layers.time_limit
+where edition = :edition and (cast(:class_code as text) is null or class_code = :class_code)
+order by class_code, condition_no, area_class;
+
+-- name: mapped_classes
+-- in the direction in which it was written, else turned round
+select from_code, to_code, relation, reviewed, source from layers.class_mapping
+where from_edition = :from_edition and to_edition = :to_edition
+union all
+select to_code, from_code, case relation when 'split' then 'merged' when 'merged' then 'split' else relation end, reviewed, source
+from layers.class_mapping m
+where from_edition = :to_edition and to_edition = :from_edition and to_code is not null and not exists (
+  select from layers.class_mapping o where o.from_edition = :from_edition and o.to_edition = :to_edition)
+order by 1, 2;
+
+-- name: mapping_of_class
+select to_edition as edition, to_code as code, relation, reviewed from layers.class_mapping
+where from_edition = :edition and from_code = :code
+union
+select from_edition, from_code, case relation when 'split' then 'merged' when 'merged' then 'split' else relation end, reviewed
+from layers.class_mapping where to_edition = :edition and to_code = :code
+order by 1, 2;
+
+-- name: inherit_mapping
+-- A new edition's classes that are still what they were correspond to what those did.
+insert into layers.class_mapping (from_edition, from_code, to_edition, to_code, relation, reviewed, source)
+select :edition, n.code, m.to_edition, m.to_code, m.relation, m.reviewed, m.source
+from layers.class_mapping m
+join layers.class o on o.edition = m.from_edition and o.code = m.from_code
+join layers.class n on n.edition = :edition and n.code = o.code and n.name_zh = o.name_zh
+where m.from_edition = :base and m.to_edition in (select code from layers.edition where kind = 'national');
+
+-- name: components_of_classes
+select k.class_code, count(*) as components from layers.component k
+where upper_inf(k.valid) and k.class_code = any (:codes) group by k.class_code;
+
+-- name: export_components
+-- The components that held at an instant ('infinity': that hold now), narrowed by class, area and box where these are given.
+select k.code, k.edition, k.class_code, l.name_zh as class_zh, k.name_zh, k.state,
+  s.code as supervising_unit, s.name_zh as supervising_name, o.code as owner_unit, o.name_zh as owner_name,
+  m.code as maintainer_unit, m.name_zh as maintainer_name, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.cell_code,
+  street.name_zh as street_name, community.name_zh as community_name, k.attrs, k.geom
+from layers.components_at(cast(:at as timestamptz)) k
+join layers.class l on l.edition = k.edition and l.code = k.class_code
+left join layers.unit s on s.id = k.supervising_unit_id
+left join layers.unit o on o.id = k.owner_unit_id
+left join layers.unit m on m.id = k.maintainer_unit_id
+left join grids.area street on street.code = left(k.cell_code, 9) and upper_inf(street.valid)
+left join grids.area community on community.code = left(k.cell_code, 12) and upper_inf(community.valid)
+where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:west as float8) is null
+    or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
+order by k.code;
+
+-- name: versions_of_component
+select k.id, k.code, k.edition, k.class_code, k.name_zh, k.cell_code, k.state, s.code as supervising_unit, o.code as owner_unit,
+  m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.attrs, st_asbinary(k.geom) as geom,
+  lower(k.valid) as since, upper(k.valid) as until, c.actor, c.reason, e.actor as ended_by, e.reason as ended_why
+from layers.component k
+join gis.change c on c.id = k.change_id
+left join gis.change e on e.id = k.ended_change_id
+left join layers.unit s on s.id = k.supervising_unit_id
+left join layers.unit o on o.id = k.owner_unit_id
+left join layers.unit m on m.id = k.maintainer_unit_id
+where k.code = :code order by lower(k.valid);
+
+-- name: lock_component
+-- The code, not a row: who waited for a row finds it ended, and would hold nothing.
+select pg_advisory_xact_lock(hashtextextended('wanmi:component:' || :code, 0));
+
+-- name: edit_instant
+select greatest(clock_timestamp(), coalesce(max(lower(k.valid)) + interval '1 microsecond', '-infinity'))
+from layers.component k where k.code = :code and upper_inf(k.valid);
+
+-- name: end_component
+update layers.component k set valid = tstzrange(lower(k.valid), :at), ended_change_id = :change_id
+where k.id = :id and upper_inf(k.valid);
+
+-- name: begin_component
+insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
+  maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, source_key, geom, valid, change_id)
+select :code, :edition, :class_code, :name_zh,
+  (select c.code from grids.cell c
+   where upper_inf(c.valid) and st_covers(c.geom, case when st_dimension(g.geom) = 0 then g.geom else st_pointonsurface(g.geom) end)
+   order by c.code || '' limit 1),
+  :supervising_unit_id, :owner_unit_id, :maintainer_unit_id, :state, :surveyed_on, :changed_on, :data_source,
+  cast(:attrs as jsonb), :source_key, g.geom, tstzrange(:at, null), :change_id
+from (select st_geomfromewkb(:geom) as geom) g;
+
+-- name: district_of_shape
+select a.code from grids.area a
+where upper_inf(a.valid) and a.level = 'district' and st_covers(a.geom, st_pointonsurface(st_geomfromewkb(:geom)))
+order by a.code limit 1;
+
+-- name: last_serial
+select layers.last_serial(:prefix);
+
+-- name: hold_edit_key
+select pg_advisory_xact_lock(hashtextextended(:name, 0));
+
+-- name: edit_key_code
+select code from layers.edit_key where actor = :actor and key = :key;
+
+-- name: keep_edit_key
+insert into layers.edit_key (actor, key, code) values (:actor, :key, :code);
+
+-- ── one component through time ─────────────────────────────────────────────
+
+-- name: component_class
+select edition, code, name_zh, name_en, geometry_type, attribute_schema from layers.class
+where edition = coalesce(:edition, layers.edition_at(null)) and code = :code and kind = 'component';
+
+-- name: units_of_today
+select code from layers.unit where dissolved_at is null and code = any (cast(:codes as text[]));
+
+-- name: place_of
+select q.cell_code, coalesce(left(q.cell_code, 6), (
+  select a.code from grids.area a where upper_inf(a.valid) and a.level = 'district' and st_covers(a.geom, q.point)
+  order by a.code || '' limit 1)) as district
+from (
+  select p.point, (
+    select c.code from grids.cell c where upper_inf(c.valid) and st_covers(c.geom, p.point) order by c.code || '' limit 1) as cell_code
+  from (select st_pointonsurface(st_geomfromwkb(:geom, :srid)) as point) p) q;
+
+-- name: hold_components
+select layers.hold_components(:codes, :keys, :actor);
+
+-- name: codes_of_keys
+select key, code from layers.edit_key where actor = :actor and key = any (cast(:keys as text[]));
+
+-- name: edit_components
+select n, code from layers.edit_components(:actor, :reason, :source, :ended, cast(:begun as jsonb));
+
+-- name: versions_of_components
+-- All that components were, by code and time, with who made and who ended each version.
+select k.id, k.code, k.edition, k.class_code, k.name_zh, k.state, s.code as supervising_unit, o.code as owner_unit,
+  m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.attrs, k.cell_code,
+  lower(k.valid) as since, upper(k.valid) as until, k.change_id, g.actor, g.reason, g.source,
+  k.ended_change_id, e.actor as ended_by, e.reason as ended_reason, e.source as ended_source, k.geom
+from layers.component k
+join gis.change g on g.id = k.change_id
+left join gis.change e on e.id = k.ended_change_id
+left join layers.unit s on s.id = k.supervising_unit_id
+left join layers.unit o on o.id = k.owner_unit_id
+left join layers.unit m on m.id = k.maintainer_unit_id
+where k.code = any (cast(:codes as text[]))
+order by k.code, k.valid;
+
+-- name: components_within
+-- A page of the components that held at an instant ('infinity': that hold now), narrowed where class, area, box are given.
+select k.id, k.code, k.edition, k.class_code, k.name_zh, k.state, s.code as supervising_unit, o.code as owner_unit,
+  m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.attrs, k.cell_code,
+  lower(k.valid) as since, upper(k.valid) as until, k.change_id, g.actor, g.reason, g.source,
+  k.ended_change_id, e.actor as ended_by, e.reason as ended_reason, e.source as ended_source, k.geom
+from (
+  select c.* from layers.components_at(cast(:at as timestamptz)) c
+  where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(c.class_code, p)))
+    and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(c.cell_code, p)))
+    and (cast(:box as bytea) is null or st_intersects(c.geom, st_geomfromwkb(:box, :srid)))
+    and (cast(:after as text) is null or c.code > :after)
+  order by c.code limit :most) k
+join gis.change g on g.id = k.change_id
+left join gis.change e on e.id = k.ended_change_id
+left join layers.unit s on s.id = k.supervising_unit_id
+left join layers.unit o on o.id = k.owner_unit_id
+left join layers.unit m on m.id = k.maintainer_unit_id
+order by k.code;
+
+-- name: count_components_within
+select count(*) from (
+  select from layers.components_at(cast(:at as timestamptz)) c
+  where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(c.class_code, p)))
+    and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(c.cell_code, p)))
+    and (cast(:box as bytea) is null or st_intersects(c.geom, st_geomfromwkb(:box, :srid)))
+  limit :most) q;
+
+-- name: codes_between
+-- A page of the components whose version at one instant is another than at a later one, narrowed by either of the two.
+select q.code, q.old_id, q.new_id from (
+  select t.code, a.id as old_id, b.id as new_id, a.class_code as old_class, b.class_code as new_class,
+    a.cell_code as old_cell, b.cell_code as new_cell, a.geom as old_geom, b.geom as new_geom
+  from (
+    select distinct k.code from layers.component k
+    where (lower(k.valid) > :first and lower(k.valid) <= :last or upper(k.valid) > :first and upper(k.valid) <= :last)
+      and (cast(:after as text) is null or k.code > :after)) t
+  left join layers.component a on a.code = t.code and a.valid @> cast(:first as timestamptz)
+  left join layers.component b on b.code = t.code and b.valid @> cast(:last as timestamptz)) q
+where q.old_id is distinct from q.new_id
+  and (cast(:classes as text[]) is null or exists (
+    select from unnest(cast(:classes as text[])) p where starts_with(q.old_class, p) or starts_with(q.new_class, p)))
+  and (cast(:areas as text[]) is null or exists (
+    select from unnest(cast(:areas as text[])) p where starts_with(q.old_cell, p) or starts_with(q.new_cell, p)))
+  and (cast(:box as bytea) is null or st_intersects(q.old_geom, st_geomfromwkb(:box, :srid))
+    or st_intersects(q.new_geom, st_geomfromwkb(:box, :srid)))
+order by q.code limit :most;

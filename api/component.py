@@ -1,0 +1,214 @@
+"""``wanmi component …``: one component through time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from api.door import ActorOption, CityOption, opened, show, user_name
+from gis.settings import Settings
+
+if TYPE_CHECKING:
+    from layers.edits import Version
+
+component = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+Code = Annotated[str, typer.Argument(help="Code of the component, 16 or 17 digits.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="FIELD=VALUE, attrs.NAME=VALUE; nothing behind = takes it away.")
+]
+CrsOption = Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")]
+BaseOption = Annotated[int | None, typer.Option(help="Version that the edit started from; today's if not said.")]
+ReasonOption = Annotated[str, typer.Option(help="Why, for the history.")]
+NEGATIVE = {"ignore_unknown_options": True}  # -77.03 is a longitude
+
+
+@component.callback()
+def frame() -> None:
+    """One component: its history; adding, changing, moving, retiring it.
+
+    单个部件:历史、新增、修改、移动、注销。
+
+    Example: wanmi component history 6109020101000001
+    """
+
+
+@component.command("history")
+def history(context: typer.Context, code: Code, city: CityOption = None) -> None:
+    """Show all versions of a component: what changed, who did it, when and why.
+
+    显示部件的全部版本:变更内容、操作人、时间与原因。
+
+    Example: wanmi component history 6109020101000001
+    """
+    from layers.edits import changed_fields, versions
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
+        past = versions(conn, code)
+    zone = ZoneInfo(profile.timezone)
+    for n, version in enumerate(past):
+        since = f"{version.since.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        line = f"{version.id:>9}  {since}  {version.actor}  {version.reason}"
+        show([(line, line)], settings)
+        changes = changed_fields(past[n - 1], version) if n else {}
+        for name, (before, after) in changes.items():
+            text = f"           {name}: {_said(before)} → {_said(after)}"
+            show([(text, text)], settings)
+    last = past[-1]
+    if last.until is not None:
+        until = f"{last.until.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        show(
+            [
+                (
+                    f"           retired {until} by {last.ended_by}: {last.ended_why}",
+                    f"           {until} 由 {last.ended_by} 注销:{last.ended_why}",
+                )
+            ],
+            settings,
+        )
+
+
+@component.command("add", context_settings=NEGATIVE)
+def add(
+    context: typer.Context,
+    class_code: Annotated[str, typer.Argument(help="Class, such as C0137.")],
+    x: Annotated[float, typer.Argument(help="East in metres, or longitude.")],
+    y: Annotated[float, typer.Argument(help="North in metres, or latitude.")],
+    reason: ReasonOption,
+    fields: SetOption = None,
+    crs: CrsOption = 4326,
+    actor: ActorOption = None,
+    city: CityOption = None,
+) -> None:
+    """Add a component drawn as a point; it gets the next code of its class in the district where it stands.
+
+    新增点状部件,编码为所在区该类别的下一个序号。
+
+    Example: wanmi component add C0137 109.0235 32.698 --set state=intact --reason 新装
+    """
+    from layers import edits
+
+    settings: Settings = context.obj
+    given = read_fields(fields or [])
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.begin() as conn:
+        whole = {**given, "geometry": _point(x, y, crs, profile.srid)}
+        made = edits.add(conn, class_code, whole, srid=profile.srid, actor=actor or user_name(), reason=reason)
+    _tell(made, settings)
+
+
+@component.command("change", context_settings=NEGATIVE)
+def change(
+    context: typer.Context,
+    code: Code,
+    reason: ReasonOption,
+    fields: SetOption = None,
+    move: Annotated[tuple[float, float] | None, typer.Option(help="X Y: where it stands now.")] = None,
+    crs: CrsOption = 4326,
+    base: BaseOption = None,
+    actor: ActorOption = None,
+    city: CityOption = None,
+) -> None:
+    """Change fields of a component, or move it; refused when somebody gave the same field another value since --base.
+
+    修改部件字段或移动位置;若他人在 --base 之后对同一字段另有修改则拒绝。
+
+    Example: wanmi component change 6109020137000001 --set state=damaged --reason 巡查
+    """
+    from layers import edits
+
+    settings: Settings = context.obj
+    given = read_fields(fields or [])
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.begin() as conn:
+        if move is not None:
+            given["geometry"] = _point(*move, crs, profile.srid)
+        base_id = edits.version_at(conn, code).id if base is None else base
+        who = actor or user_name()
+        made = edits.change(conn, code, given, base_id=base_id, srid=profile.srid, actor=who, reason=reason)
+    _tell(made, settings)
+
+
+@component.command("retire")
+def retire(
+    context: typer.Context,
+    code: Code,
+    reason: ReasonOption,
+    base: BaseOption = None,
+    actor: ActorOption = None,
+    city: CityOption = None,
+) -> None:
+    """End a component that stands no more; its code is not used again.
+
+    注销已不存在的部件,其编码不再使用。
+
+    Example: wanmi component retire 6109020137000001 --reason 拆除
+    """
+    from layers import edits
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, _, _, _), engine.begin() as conn:
+        base_id = edits.versions(conn, code)[-1].id if base is None else base
+        edits.retire(conn, code, base_id=base_id, actor=actor or user_name(), reason=reason)
+    show([(f"{code} is retired", f"{code} 已注销")], settings)
+
+
+def read_fields(words: Sequence[str]) -> dict[str, Any]:
+    """FIELD=VALUE words as fields; days as dates, attributes as JSON where they are JSON. Invalid for other words."""
+    from gis.errors import Invalid
+
+    fields: dict[str, Any] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise Invalid(
+                f"{word!r} is not of the form FIELD=VALUE",
+                f"{word!r} 应写作 字段=值",
+                mend="for instance --set state=damaged",
+                mend_zh="例如 --set state=damaged",
+            )
+        if name.startswith("attrs."):
+            fields.setdefault("attrs", {})[name[6:]] = _json(value)
+        elif name.endswith("_on") and value:
+            try:
+                fields[name] = date.fromisoformat(value)
+            except ValueError:
+                fields[name] = value  # refused with its field
+        else:
+            fields[name] = value or None
+    return fields
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text
+
+
+def _point(x: float, y: float, crs: int, srid: int) -> Any:
+    from shapely import Point
+
+    from gis.place import Place
+
+    place = Place(x, y, crs).to(srid)
+    return Point(place.x, place.y)
+
+
+def _tell(version: Version, settings: Settings) -> None:
+    show(
+        [
+            (
+                f"{version.code}  version {version.id}  cell {version.cell_code or '?'}",
+                f"{version.code}  版本 {version.id}  网格 {version.cell_code or '?'}",
+            )
+        ],
+        settings,
+    )
+
+
+def _said(value: Any) -> str:
+    return "—" if value is None else str(value)

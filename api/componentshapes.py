@@ -1,0 +1,107 @@
+"""The shapes of what the addresses under /components take and answer about versions."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.shapes import Instant, Words
+
+GEOMETRY = "GeoJSON of a point, line or polygon; degrees unless crs says otherwise"
+Geometry = Annotated[
+    dict[str, Any], Field(description=GEOMETRY, examples=[{"type": "Point", "coordinates": [109.0231, 32.6975]}])
+]
+Crs = Annotated[int, Field(ge=1, le=999_999, description="EPSG code of the geometry; 910002 GCJ-02, 910009 BD-09")]
+Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, in words: it stays in the history")]
+UnitCode = Annotated[str, Field(max_length=100, description="code of a unit", examples=["PD02"])]
+State = Literal["intact", "damaged", "lost", "abandoned", "removed"]
+Attrs = Annotated[
+    dict[str, Any],
+    Field(max_length=200, description="attributes by name; null takes one away", examples=[{"lamps": 2}]),
+]
+
+
+class _Fields(BaseModel):
+    """What an edit may set; what it does not name stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name_zh: Words | None = Field(None, max_length=200, description="name in Chinese")
+    state: State | None = Field(None, description="state of the component")
+    supervising_unit: UnitCode | None = None
+    owner_unit: UnitCode | None = None
+    maintainer_unit: UnitCode | None = None
+    surveyed_on: date | None = Field(None, description="day of the field visit", examples=["2026-05-01"])
+    changed_on: date | None = Field(None, description="day on which it changed in the field", examples=["2026-05-01"])
+    data_source: Words | None = Field(None, max_length=500, description="where the facts come from")
+    source_key: Words | None = Field(None, max_length=200, description="what the source itself calls it")
+    attrs: Attrs | None = None
+    crs: Crs = 4326
+    reason: Reason
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were sent, geometry left out."""
+        sent = self.model_dump(exclude_unset=True, exclude={"crs", "reason", "base", "class_", "geometry"})
+        if sent.get("attrs", 0) is None:
+            del sent["attrs"]
+        return sent
+
+
+class NewComponent(_Fields):
+    """A component that was not there before."""
+
+    class_: str = Field(alias="class", pattern="^C[0-9]{4,5}$", description="component class", examples=["C0101"])
+    geometry: Geometry
+
+
+class EditComponent(_Fields):
+    """A change of a component, made on one of its versions."""
+
+    base: int = Field(ge=1, le=2**62, description="the version that the edit started from", examples=[17])
+    geometry: Geometry | None = None
+
+
+class RetireComponent(BaseModel):
+    """The end of a component."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: int = Field(ge=1, le=2**62, description="the version that was seen", examples=[17])
+    reason: Reason
+
+
+class ComponentVersion(BaseModel):
+    """A component from one instant to another: what it was, who wrote it and why."""
+
+    version: int
+    code: str
+    class_: str = Field(alias="class")
+    cell_code: str | None
+    name_zh: str | None
+    state: str
+    supervising_unit: str | None
+    owner_unit: str | None
+    maintainer_unit: str | None
+    surveyed_on: str | None
+    changed_on: str | None
+    data_source: str
+    source_key: str | None
+    attrs: dict[str, Any]
+    geometry: dict[str, Any] = Field(description="GeoJSON, degrees")
+    since: Instant
+    until: Instant | None = Field(description="null while it holds")
+    actor: str
+    reason: str
+    ended_by: str | None
+    ended_why: str | None
+    changed: list[str] = Field(description="fields in which it differs from the version before")
+    simulated: bool
+
+
+class ComponentPast(BaseModel):
+    """All versions of a component, the oldest first."""
+
+    code: str
+    versions: list[ComponentVersion]
