@@ -1,488 +1,367 @@
-"""Editing components: add, change (move is a change), retire, revive. Nobody's edit is lost, none goes in twice.
+"""One component through time: add, change, move, retire; nobody's edit is lost.
 
-An edit says from which version it started. Others who edited meanwhile: what they did to other fields is kept, a field
-that both changed otherwise is refused with both values and whose the other is. An edit that went in already is
-recognised and changes nothing. All edits of one call are one change at one instant; several of one component make one
-version. QGIS and OGC editing stand on these functions.
+An edit carries the version it started from. What it changes is merged with what others have changed since: different
+fields go together, the same field with another value is refused with both values and who wrote the other. An edit that
+is there already makes no version. Every function writes one change (who, when, why) and never commits.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+from typing import Any, NoReturn
 
 import shapely
 from sqlalchemy import Connection
 
+from gis.crs import snap
 from gis.db import query
 from gis.errors import Conflict, Invalid, NotFound
-from grids.city import City
+from gis.history import record_change
 from grids.codes import ComponentCode
-from layers.components import ComponentVersion, component_pasts
-from layers.fields import component_class, located, refuse_unknown_fields, taken
-from layers.merge import FIELDS, Clash, alike, differing, flat, merge
+from layers.attributes import faults
+from layers.catalogue import class_table, edition_in_force
+from layers.census_places import SINGLE
 
-SOURCE = "人工录入 | entered by hand"
-SOURCE_SIMULATED = "人工录入（模拟城市） | entered by hand (simulated city)"
-BLANK: Mapping[str, Any] = {**dict.fromkeys(FIELDS), "state": "intact", "attrs": {}}
-MOST_SHOWN = 200  #: characters of a value in a refusal
-
-
-@dataclass(frozen=True, kw_only=True)
-class Add:
-    """A new component: it gets the next code of its class and of the district it stands in."""
-
-    fields: Mapping[str, Any]  #: class_code and geometry at least
-    srid: int | None = None  #: in which system the numbers of the geometry are; None: the city's
-    key: str | None = None  #: the sender's own: the same again is the same component
+UNITS = ("supervising_unit", "owner_unit", "maintainer_unit")
+STATES = ("intact", "damaged", "lost", "abandoned", "removed")
+#: what an edit may set; attrs merge key by key, None takes an attribute away; geometry is in the city's system
+FIELDS = ("name_zh", "state", *UNITS, "surveyed_on", "changed_on", "data_source", "source_key", "attrs", "geometry")
+LONGEST = {"name_zh": 200, "data_source": 500, "source_key": 200}
+Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alter:
-    """Some fields get other values; an attribute that is None is taken away."""
+class Version:
+    """A component from one instant to another."""
 
+    id: int
     code: str
-    base: int  #: number of the version that it started from
-    fields: Mapping[str, Any]
-    srid: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retire:
-    """It is no more; its code is never used again."""
-
-    code: str
-    base: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Revive:
-    """A retired one was found again, or was retired by mistake: it holds again under its code."""
-
-    code: str
-    base: int
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    srid: int | None = None
-
-
-Edit = Add | Alter | Retire | Revive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edited:
-    """What became of an edit."""
-
-    version: ComponentVersion  #: as it is now; of a retired one the last
-    made: bool  #: False: it went in already, or nothing differs
-    merged: tuple[str, ...] = ()  #: fields that others have changed since its base, which stay as they made them
-
-
-def add(conn: Connection, city: City, fields: Mapping[str, Any], *, actor: str, reason: str, srid: int | None = None,
-        key: str | None = None) -> Edited:  # fmt: skip
-    """Add a component, see :class:`Add` and :func:`edit`."""
-    return edit(conn, city, [Add(fields=fields, srid=srid, key=key)], actor=actor, reason=reason)[0]
-
-
-def change(conn: Connection, city: City, code: str, base: int, fields: Mapping[str, Any], *, actor: str, reason: str,
-           srid: int | None = None) -> Edited:  # fmt: skip
-    """Change or move a component, see :class:`Alter` and :func:`edit`."""
-    return edit(conn, city, [Alter(code=code, base=base, fields=fields, srid=srid)], actor=actor, reason=reason)[0]
-
-
-def retire(conn: Connection, city: City, code: str, base: int, *, actor: str, reason: str) -> Edited:
-    """Retire a component, see :class:`Retire` and :func:`edit`."""
-    return edit(conn, city, [Retire(code=code, base=base)], actor=actor, reason=reason)[0]
-
-
-def revive(conn: Connection, city: City, code: str, base: int, fields: Mapping[str, Any] | None = None, *, actor: str,
-           reason: str, srid: int | None = None) -> Edited:  # fmt: skip
-    """Let a retired component hold again, see :class:`Revive` and :func:`edit`."""
-    edits = [Revive(code=code, base=base, fields=fields or {}, srid=srid)]
-    return edit(conn, city, edits, actor=actor, reason=reason)[0]
-
-
-def edit(conn: Connection, city: City, edits: Sequence[Edit], *, actor: str, reason: str, source: str | None = None
-         ) -> list[Edited]:  # fmt: skip
-    """Make edits as one change, all or none; what became of each.
-
-    fields : names of layers.merge.FIELDS; texts, days as dates or ISO text, units by code, attrs as a dict of those that
-    change, geometry as a shapely shape in EPSG ``srid`` (the city's if not said)
-    The caller's transaction holds the components until it ends. Raises NotFound for a code that never was; Conflict for
-    a field that others changed otherwise, a component that others retired, a key that brought something else; Invalid
-    (UnfitCoordinates) for a value that cannot be.
-    """
-    codes = sorted({one.code for one in edits if not isinstance(one, Add)})
-    keys = [one.key for one in edits if isinstance(one, Add) and one.key is not None]
-    conn.execute(query("layers", "hold_components"), {"codes": codes, "keys": keys, "actor": actor})
-    desk = _Desk(conn, city, actor, reason, codes)
-    before = {}
-    if keys:
-        found = conn.execute(query("layers", "codes_of_keys"), {"actor": actor, "keys": keys}).all()
-        before = {row.key: row.code for row in found}
-        desk.pasts |= component_pasts(conn, list(before.values()))
-    done = [desk.take(one, before) for one in edits]
-    desk.write(source)
-    return desk.answers(done)
-
-
-@dataclass(kw_only=True)
-class _Line:
-    """One component on the desk."""
-
-    last: ComponentVersion | None  #: its last version in the database; None: a new one
-    held: bool  #: whether that holds
-    fields: dict[str, Any] | None  #: as they shall be; None: retired
     edition: str
+    class_code: str
     cell_code: str | None
-    prefix: str | None = None  #: of a new one: district and class
-    key: str | None = None
-    touched: bool = False
-    code: str | None = None
+    since: datetime
+    until: datetime | None  #: None: it holds
+    fields: Fields  #: by FIELDS; geometry as shapely geometry in the city's system
+    actor: str  #: who made it
+    reason: str
+    ended_by: str | None
+    ended_why: str | None
 
 
-@dataclass(frozen=True)
-class _Done:
-    line: _Line
-    made: bool
-    merged: tuple[str, ...] = ()
+class Overlapping(Conflict):
+    """Somebody else has changed the same field since."""
+
+    title_zh = "同一字段已被他人修改"
 
 
-class _Desk:
-    """The components that one change is about, as they are and as they shall be."""
+def merge(base: Fields, mine: Fields, theirs: Fields) -> tuple[dict[str, Any], list[str]]:
+    """Three-way: what of ``mine`` is to be written over ``theirs``, and the fields in which both differ from ``base``.
 
-    def __init__(self, conn: Connection, city: City, actor: str, reason: str, codes: Sequence[str]) -> None:
-        self.conn, self.city, self.actor, self.reason = conn, city, actor, reason
-        self.pasts = component_pasts(conn, codes) if codes else {}
-        self.lines: dict[str, _Line] = {}
-        self.new: list[_Line] = []
-
-    def take(self, one: Edit, before: Mapping[str, str]) -> _Done:
-        """One edit after the other."""
-        if isinstance(one, Add):
-            return self._add(one, before.get(one.key or ""))
-        line, base = self._line(one.code), self._base(one.code, one.base)
-        if isinstance(one, Alter):
-            return self._alter(one, line, base)
-        return self._retire(line, base) if isinstance(one, Retire) else self._revive(one, line, base)
-
-    def _line(self, code: str) -> _Line:
-        past = self.pasts.get(code)
-        if past is None:
-            raise NotFound(
-                f"there is no component {code}",
-                f"没有部件 {code}",
-                mend="check its code",
-                mend_zh="请核对部件编码",
-                code=code,
-            )
-        if code not in self.lines:
-            last = past[-1]
-            held = last.until is None
-            self.lines[code] = _Line(
-                last=last,
-                held=held,
-                fields=dict(last.fields) if held else None,
-                edition=last.edition,
-                cell_code=last.cell_code,
-                code=code,
-            )
-        return self.lines[code]
-
-    def _base(self, code: str, number: int) -> ComponentVersion:
-        for version in self.pasts[code]:
-            if version.id == number:
-                return version
-        raise Invalid(
-            f"component {code} has no version {number}",
-            f"部件 {code} 没有版本 {number}",
-            mend=f"read it again; today's version is {self.pasts[code][-1].id}",
-            mend_zh=f"请重新读取；最新版本为 {self.pasts[code][-1].id}",
-            field="base",
-        )
-
-    # ── the acts ────────────────────────────────────────
-
-    def _add(self, new: Add, code: str | None) -> _Done:
-        refuse_unknown_fields(new.fields)
-        kind = component_class(self.conn, new.fields.get("class_code"))
-        source = SOURCE_SIMULATED if self.city.simulated else SOURCE
-        plain = {name: value for name, value in new.fields.items() if name not in ("class_code", "geometry")}
-        given = taken(self.conn, self.city, {"data_source": source, **plain}, kind, BLANK)
-        if "attrs" not in plain:  # what the class must have is missing
-            given |= taken(self.conn, self.city, {"attrs": {}}, kind, BLANK)
-        place = located(self.conn, self.city, new.fields.get("geometry"), new.srid or self.city.srid, kind)
-        fields = {**BLANK, **given, "class_code": kind.code, "geometry": place.geometry}
-        if code is not None:
-            return self._there(code, fields, new)
-        if new.key is not None and any(line.key == new.key for line in self.new):
-            raise Invalid(f"the key {new.key!r} occurs twice", f"键 {new.key!r} 重复", mend="a key of its own for each")
-        prefix = ComponentCode.of(place.district, kind.code, 1)[:-6]
-        line = _Line(
-            last=None,
-            held=False,
-            fields=fields,
-            edition=kind.edition,
-            cell_code=place.cell_code,
-            prefix=prefix,
-            key=new.key,
-            touched=True,
-        )
-        self.new.append(line)
-        return _Done(line, True)
-
-    def _there(self, code: str, fields: Mapping[str, Any], new: Add) -> _Done:
-        """The component that the key brought in before: harmless, unless it was another."""
-        first = self.pasts[code][0].fields
-        others = [name for name in new.fields if not alike(first[name], fields[name])]
-        if others:
-            raise Conflict(
-                f"with this key another component was added before: {code} ({', '.join(others)} differ)",
-                f"此键已用于添加另一部件 {code}（{'、'.join(others)} 不同）",
-                mend="send a new key with a new component",
-                mend_zh="新增部件请使用新的键",
-                code=code,
-            )
-        return _Done(self._line(code), False)
-
-    def _alter(self, one: Alter, line: _Line, base: ComponentVersion) -> _Done:
-        mine, names, place = self._mine(one, base.fields if not line.touched else line.fields or base.fields, base)
-        if line.fields is None:
-            if self._went_in(base, mine, names):
-                return _Done(line, False)
-            raise self._retired(line)
-        if line.touched:  # by an edit of this very change, which this one follows
-            merged, kept = mine, ()
+    mine : the fields that the edit sets;  base, theirs : all fields of the version it started from, and of today's.
+    Attributes are compared one by one, as "attrs.NAME".
+    """
+    base, mine, theirs = _flat(base), _flat(mine), _flat(theirs)
+    wanted: dict[str, Any] = {}
+    clash: list[str] = []
+    for name, value in mine.items():
+        if _same(value, theirs.get(name)):
+            continue
+        if _same(value, base.get(name)):  # not changed by this edit: what others made of it stays
+            continue
+        if _same(theirs.get(name), base.get(name)):
+            wanted[name] = value
         else:
-            if base.id != self.pasts[base.code][-1].id and self._went_in(base, mine, names):
-                return _Done(line, False)
-            both = merge(base.fields, mine, line.fields)
-            if both.clashes:
-                raise self._clash(base, both.clashes)
-            merged = both.fields
-            kept = tuple(name for name in differing(base.fields, line.fields) if name in differing(mine, merged))
-        if not differing(line.fields, merged):
-            return _Done(line, False, kept)
-        if place is not None and not alike(line.fields["geometry"], merged["geometry"]):
-            line.cell_code = place
-        line.fields, line.touched = dict(merged), True
-        return _Done(line, True, kept)
+            clash.append(name)
+    return wanted, clash
 
-    def _mine(self, one: Alter | Revive, old: Mapping[str, Any], base: ComponentVersion) -> Any:
-        """All fields as the edit wants them, the names of those it speaks of, and the cell if it speaks of a place."""
-        refuse_unknown_fields(one.fields)
-        kind = component_class(self.conn, base.fields["class_code"], base.edition)
-        plain = {name: value for name, value in one.fields.items() if name not in ("class_code", "geometry")}
-        mine = {**old, **taken(self.conn, self.city, plain, kind, old)}
-        if one.fields.get("class_code", kind.code) != kind.code:
-            raise Invalid(
-                f"the code {base.code} is of class {kind.code}: a component does not change its class",
-                f"编码 {base.code} 属于类别 {kind.code}：部件不能更改类别",
-                mend="retire it and add another of the right class, which gets a code of its own",
-                mend_zh="请注销该部件，并以正确类别另行添加（将获得新编码）",
-                field="class_code",
-            )
-        place = None
-        if "geometry" in one.fields:
-            there = located(self.conn, self.city, one.fields["geometry"], one.srid or self.city.srid, kind)
-            if there.district != base.code[:6]:
-                raise Invalid(
-                    f"the code {base.code} is of district {base.code[:6]}, the place lies in {there.district}",
-                    f"编码 {base.code} 属于 {base.code[:6]}，所在位置属于 {there.district}",
-                    mend="retire it and add another there, which gets a code of its own",
-                    mend_zh="请注销该部件，并在新位置另行添加（将获得新编码）",
-                    field="geometry",
-                )
-            mine["geometry"] = there.geometry
-            place = there.cell_code
-        names = [name for name in one.fields if name != "attrs"]
-        names += [f"attrs.{name}" for name in one.fields.get("attrs") or {}]
-        return mine, names, place
 
-    def _retire(self, line: _Line, base: ComponentVersion) -> _Done:
-        past = self.pasts[base.code]
-        if line.fields is None:
-            return _Done(line, False)
-        if base.id != past[-1].id:
-            if _ended_for_good(past, base) and self._mine_is(base.ended):
-                return _Done(line, False)  # went in; somebody has revived it since
-            raise self._changed_since(base)
-        line.fields, line.touched = None, True
-        return _Done(line, True)
+def _flat(fields: Fields) -> dict[str, Any]:
+    plain = {name: value for name, value in fields.items() if name != "attrs"}
+    return {**plain, **{f"attrs.{name}": value for name, value in (fields.get("attrs") or {}).items()}}
 
-    def _revive(self, one: Revive, line: _Line, base: ComponentVersion) -> _Done:
-        past = self.pasts[base.code]
-        mine, names, place = self._mine(one, base.fields, base)
-        if base.id != past[-1].id and _ended_for_good(past, base):
-            follower = past[past.index(base) + 1]
-            if self._mine_is(follower.change):
-                return _Done(line, False)
-        if line.fields is not None:
-            raise Conflict(
-                f"component {base.code} is not retired",
-                f"部件 {base.code} 未注销",
-                mend="change it, if it should be otherwise",
-                mend_zh="如需修改，请直接变更",
-                code=base.code,
-                version=past[-1].id,
-            )
-        if base.id != past[-1].id:
-            raise self._changed_since(base)
-        if "geometry" not in names:  # the grid may have been redrawn meanwhile
-            kind = component_class(self.conn, base.fields["class_code"], base.edition)
-            place = located(self.conn, self.city, base.fields["geometry"], self.city.srid, kind).cell_code
-        line.fields, line.cell_code, line.touched = mine, place, True
-        return _Done(line, True)
 
-    # ── what others did ────────────────────────────────────────
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, shapely.Geometry) and isinstance(other, shapely.Geometry):
+        return bool(shapely.equals_identical(one, other))
+    return type(one) is type(other) and bool(one == other) if isinstance(one, bool | type(None)) else bool(one == other)
 
-    def _mine_is(self, done: Any) -> bool:
-        return done is not None and (done.actor, done.reason) == (self.actor, self.reason)
 
-    def _went_in(self, base: ComponentVersion, mine: Mapping[str, Any], names: Sequence[str]) -> bool:
-        """Whether a version after the base is this very edit: by the same person, for the same reason, to the same."""
-        past = self.pasts[base.code]
-        wanted = flat(mine)
-        for before, after in zip(past[past.index(base) :], past[past.index(base) + 1 :], strict=False):
-            had, has = flat(before.fields), flat(after.fields)
-            same = all(alike(wanted.get(name), has.get(name)) for name in names)
-            if self._mine_is(after.change) and same and any(not alike(had.get(n), has.get(n)) for n in names):
-                return True
-        return False
+# ── reading ────────────────────────────────────────
 
-    def _when(self, version_at: Any) -> str:
-        if version_at is None:
-            return "—"
-        return str(version_at.astimezone(ZoneInfo(self.city.timezone)).isoformat(timespec="seconds"))
 
-    def _clash(self, base: ComponentVersion, clashes: Sequence[Clash]) -> Conflict:
-        past = self.pasts[base.code]
-        said, said_zh = [], []
-        where: dict[str, object] = {"code": base.code, "version": past[-1].id}
-        for clash in clashes:
-            writer = next(
-                after
-                for before, after in reversed(list(zip(past, past[1:], strict=False)))
-                if clash.field in differing(before.fields, after.fields)
-            )
-            who, at = writer.change.actor, self._when(writer.since)
-            was, mine, theirs = (_shown(value) for value in (clash.base, clash.mine, clash.theirs))
-            said.append(f"{clash.field}: you want {mine}, {who} made it {theirs} at {at}; it was {was}")
-            said_zh.append(f"{clash.field}：您要改为 {mine}，{who} 已于 {at} 改为 {theirs}；原为 {was}")
-            facts = {"base": was, "yours": mine, "theirs": theirs, "by": who, "at": at}
-            where |= {f"{clash.field}.{name}": value for name, value in facts.items()}
-        where["fields"] = ",".join(clash.field for clash in clashes)
-        return Conflict(
-            f"component {base.code} was changed by others in the same fields: {'; '.join(said)}",
-            f"部件 {base.code} 的同一字段已被他人修改：{'；'.join(said_zh)}",
-            mend=f"read it again, decide, and send the edit with base {past[-1].id}",
-            mend_zh=f"请重新读取并决定，再以版本 {past[-1].id} 为基础提交",
-            **where,
+def versions(conn: Connection, code: str) -> list[Version]:
+    """All versions of a component, the oldest first. NotFound for a code that was never given."""
+    found = [_version(row) for row in conn.execute(query("layers", "versions_of_component"), {"code": code})]
+    if not found:
+        raise NotFound(
+            f"there is no component {code}",
+            f"没有部件 {code}",
+            mend="check its code",
+            mend_zh="请核对部件编码",
+            code=code,
+        )
+    return found
+
+
+def version_at(conn: Connection, code: str, at: datetime | None = None) -> Version:
+    """The version that holds, or held at an instant. NotFound when there was none then."""
+    for version in reversed(versions(conn, code)):
+        if at is None and version.until is None:
+            return version
+        if at is not None and version.since <= at and (version.until is None or at < version.until):
+            return version
+    when, when_zh = ("is retired", "已注销") if at is None else ("did not stand then", "当时不存在")
+    raise NotFound(
+        f"component {code} {when}",
+        f"部件 {code} {when_zh}",
+        mend="its history says from when to when it stood",
+        mend_zh="可查看其历史",
+        code=code,
+    )
+
+
+def _version(row: Any) -> Version:
+    fields = {name: getattr(row, name) for name in FIELDS if name != "geometry"}
+    fields["geometry"] = shapely.set_srid(shapely.from_wkb(row.geom), 0)
+    return Version(
+        id=row.id,
+        code=row.code,
+        edition=row.edition,
+        class_code=row.class_code,
+        cell_code=row.cell_code,
+        since=row.since,
+        until=row.until,
+        fields=fields,
+        actor=row.actor,
+        reason=row.reason,
+        ended_by=row.ended_by,
+        ended_why=row.ended_why,
+    )
+
+
+def changed_fields(old: Version, new: Version) -> dict[str, tuple[Any, Any]]:
+    """By field (attributes as attrs.NAME): the value before and after."""
+    before, after = _flat(old.fields), _flat(new.fields)
+    names = dict.fromkeys([*before, *after])
+    pairs = {name: (before.get(name), after.get(name)) for name in names}
+    return {name: pair for name, pair in pairs.items() if not _same(*pair)}
+
+
+# ── writing ────────────────────────────────────────
+
+
+def add(
+    conn: Connection, class_code: str, fields: Fields, *, srid: int, actor: str, reason: str, key: str | None = None
+) -> Version:
+    """A new component, with the next code of its class in the district where it stands.
+
+    fields : geometry and whatever else of FIELDS is known;  srid : of the city, in which the geometry is
+    key    : the sender's own; the same key of the same actor again answers the component that it made
+    Raises Invalid for a value that cannot be.
+    """
+    conn.execute(query("layers", "hold_grid"))
+    if key is not None:
+        conn.execute(query("layers", "hold_edit_key"), {"name": f"wanmi:edit:{actor}:{key}"})
+        made = conn.execute(query("layers", "edit_key_code"), {"actor": actor, "key": key}).scalar_one_or_none()
+        if made is not None:
+            return versions(conn, made)[-1]
+    edition = edition_in_force(conn)
+    blank = {"state": "intact", "data_source": actor, "attrs": {}}
+    whole = {**dict.fromkeys(FIELDS), **blank, **{name: value for name, value in fields.items() if value is not None}}
+    fit, district = _fit(conn, whole, class_code, edition, srid)
+    if fit["geometry"] is None or district is None:
+        _wrong("geometry", "a component needs a place inside the city", "部件须有位于市域内的位置")
+    prefix = f"{district}{class_code[1:]}"
+    last = conn.execute(query("layers", "last_serial"), {"prefix": prefix}).scalar_one()
+    code = str(ComponentCode.of(str(district), class_code, last + 1))
+    at = conn.execute(query("layers", "edit_instant"), {"code": code}).scalar_one()
+    change = record_change(conn, since=at, actor=actor, reason=reason).change_id
+    _write(conn, code, edition, class_code, fit, at, change, srid)
+    if key is not None:
+        conn.execute(query("layers", "keep_edit_key"), {"actor": actor, "key": key, "code": code})
+    return version_at(conn, code)
+
+
+def change(conn: Connection, code: str, fields: Fields, *, base_id: int, srid: int, actor: str, reason: str) -> Version:
+    """Change fields of a component (moving it is changing its geometry).
+
+    base_id : the version that the edit started from (Version.id). Returns the version that holds afterwards: today's,
+    unchanged, when all of it is there already.
+    Raises Overlapping, Invalid, NotFound; Conflict when it is retired.
+    """
+    strange = sorted(set(fields) - set(FIELDS))
+    if strange:
+        _wrong(strange[0], f"is none of {', '.join(FIELDS)}", "不是可编辑的字段")
+    conn.execute(query("layers", "hold_grid"))
+    conn.execute(query("layers", "lock_component"), {"code": code})
+    past = versions(conn, code)
+    now, base = past[-1], _base(past, base_id)
+    if now.until is not None:
+        _refuse_retired(now)
+    fields = {**fields, "geometry": snap(fields["geometry"])} if fields.get("geometry") is not None else fields
+    wanted, clash = merge(base.fields, fields, now.fields)
+    if clash:
+        _refuse_clash(past, base, now, fields, clash)
+    if not wanted:
+        return now
+    attrs = {**now.fields["attrs"], **{name[6:]: value for name, value in wanted.items() if name.startswith("attrs.")}}
+    plain = {name: value for name, value in wanted.items() if not name.startswith("attrs.")}
+    whole = {**now.fields, **plain, "attrs": {name: value for name, value in attrs.items() if value is not None}}
+    fit, district = _fit(conn, whole, now.class_code, now.edition, srid)
+    if "geometry" in wanted and district != code[:6]:
+        _wrong(
+            "geometry",
+            f"it would stand in {district or 'no district'}, its code is of {code[:6]}: retire it and add a new one",
+            f"新位置属于 {district or '市域之外'}，而其编码属于 {code[:6]}：请注销后新增",
+        )
+    at = conn.execute(query("layers", "edit_instant"), {"code": code}).scalar_one()
+    number = record_change(conn, since=at, actor=actor, reason=reason).change_id
+    _end(conn, now, at, number)
+    _write(conn, code, now.edition, now.class_code, fit, at, number, srid)
+    return version_at(conn, code)
+
+
+def retire(conn: Connection, code: str, *, base_id: int, actor: str, reason: str) -> Version:
+    """End a component: it stands no more. Its code is not used again. Returns its last version.
+
+    Retiring again is harmless. Raises Overlapping when somebody has changed it since ``base_id``.
+    """
+    conn.execute(query("layers", "lock_component"), {"code": code})
+    past = versions(conn, code)
+    now, base = past[-1], _base(past, base_id)
+    if now.until is not None:
+        return now
+    if now.id != base.id:
+        _refuse_clash(past, base, now, {}, list(changed_fields(base, now)))
+    at = conn.execute(query("layers", "edit_instant"), {"code": code}).scalar_one()
+    number = record_change(conn, since=at, actor=actor, reason=reason).change_id
+    _end(conn, now, at, number)
+    return versions(conn, code)[-1]
+
+
+def _end(conn: Connection, now: Version, at: datetime, change_id: int) -> None:
+    if conn.execute(query("layers", "end_component"), {"id": now.id, "at": at, "change_id": change_id}).rowcount != 1:
+        raise Conflict(
+            f"component {now.code} was changed by an import at this very moment",
+            f"部件 {now.code} 刚被一次导入更新",
+            mend="read it again and repeat the edit",
+            mend_zh="请重新读取后再编辑",
+            code=now.code,
         )
 
-    def _changed_since(self, base: ComponentVersion) -> Conflict:
-        past = self.pasts[base.code]
-        later = past[past.index(base) + 1]
-        last = past[-1]
-        who, at = (last.change.actor, self._when(last.since)) if last.until is None else (last.ended, last.until)
-        fields = ", ".join(differing(base.fields, last.fields)) or "—"
-        return Conflict(
-            f"component {base.code} was changed since version {base.id}, last by {last.change.actor} at {at}: {fields}",
-            f"部件 {base.code} 在版本 {base.id} 之后已被修改，最近由 {last.change.actor} 于 {at}：{fields}",
-            mend=f"read it again, decide, and send it with base {last.id}",
-            mend_zh=f"请重新读取并决定，再以版本 {last.id} 为基础提交",
-            code=base.code,
-            version=last.id,
-            fields=fields,
-            by=who,
-            at=at,
-            first_by=later.change.actor,
-        )
 
-    def _retired(self, line: _Line) -> Conflict:
-        last = line.last
-        assert last is not None
-        who, why = (last.ended.actor, last.ended.reason) if last.ended else (self.actor, self.reason)
-        at = self._when(last.until)
-        return Conflict(
-            f"component {last.code} was retired by {who} at {at}: {why}",
-            f"部件 {last.code} 已由 {who} 于 {at} 注销：{why}",
-            mend="revive it if it is there after all",
-            mend_zh="如部件仍在，请先恢复",
-            code=last.code,
-            version=last.id,
-            by=who,
-            at=at,
-        )
-
-    # ── writing ────────────────────────────────────────
-
-    def write(self, source: str | None) -> None:
-        """All that differs from the database, as one change."""
-        ended, begun, lines = [], [], [*self.lines.values(), *self.new]
-        for n, line in enumerate(lines):
-            before = line.last.fields if line.last is not None and line.held else None
-            same = before is not None and line.fields is not None and not differing(before, line.fields)
-            if not line.touched or same or (before is None and line.fields is None):
-                continue
-            if before is not None and line.last is not None:
-                ended.append(line.last.id)
-            if line.fields is not None:
-                begun.append(_row(n, line))
-        if ended or begun:
-            row = {
-                "actor": self.actor,
-                "reason": self.reason,
-                "source": source,
-                "ended": ended,
-                "begun": json.dumps(begun, ensure_ascii=False),
-            }
-            for found in conn_rows(self.conn, row):
-                lines[found.n].code = found.code
-
-    def answers(self, done: Sequence[_Done]) -> list[Edited]:
-        """What became of each edit, as it is in the database now."""
-        pasts = component_pasts(self.conn, sorted({str(one.line.code) for one in done}))
-        return [
-            Edited(version=pasts[str(one.line.code)][-1], made=one.made, merged=one.merged) for one in done
-        ]
+def _write(
+    conn: Connection, code: str, edition: str, class_code: str, fit: Fields, at: datetime, change_id: int, srid: int
+) -> None:
+    row = {name: value for name, value in fit.items() if name not in ("attrs", "geometry")}
+    shape = shapely.to_wkb(shapely.set_srid(fit["geometry"], srid), include_srid=True)
+    row |= {"attrs": json.dumps(fit["attrs"], ensure_ascii=False), "geom": shape}
+    row |= {"code": code, "edition": edition, "class_code": class_code, "at": at, "change_id": change_id}
+    conn.execute(query("layers", "begin_component"), row)
 
 
-def conn_rows(conn: Connection, row: Mapping[str, Any]) -> Any:
-    """Number and code of the versions that began."""
-    return conn.execute(query("layers", "edit_components"), row)
+def _base(past: list[Version], base_id: int) -> Version:
+    for version in past:
+        if version.id == base_id:
+            return version
+    raise Invalid(
+        f"{base_id} is no version of component {past[0].code}",
+        f"{base_id} 不是部件 {past[0].code} 的版本",
+        mend="read the component and send the number of the version that was edited",
+        mend_zh="请读取该部件，并给出所编辑版本的编号",
+        field="base",
+    )
 
 
-def _row(n: int, line: _Line) -> dict[str, Any]:
-    fields = dict(line.fields or {})
-    shape = fields.pop("geometry")
-    days = {name: None if fields[name] is None else str(fields[name]) for name in ("surveyed_on", "changed_on")}
-    return {
-        **fields,
-        **days,
-        "n": n,
-        "code": line.code,
-        "prefix": line.prefix,
-        "edition": line.edition,
-        "cell_code": line.cell_code,
-        "key": line.key,
-        "continues": None if line.last is None else line.last.id,
-        "geom": shapely.to_wkb(shape, hex=True),
-    }
+def _refuse_retired(now: Version) -> NoReturn:
+    raise Conflict(
+        f"component {now.code} was retired by {now.ended_by} ({now.ended_why})",
+        f"部件 {now.code} 已由 {now.ended_by} 注销（{now.ended_why}）",
+        mend="add a new one if it stands again: codes are not used twice",
+        mend_zh="如已恢复，请新增部件；编码不得重复使用",
+        code=now.code,
+    )
 
 
-def _ended_for_good(past: Sequence[ComponentVersion], version: ComponentVersion) -> bool:
-    """Whether it was retired, not changed: nothing began where it ended."""
-    at = past.index(version)
-    return version.until is not None and (at + 1 == len(past) or past[at + 1].since != version.until)
+def _refuse_clash(past: list[Version], base: Version, now: Version, mine: Fields, clash: list[str]) -> NoReturn:
+    """Say both values of each field, and who wrote the other."""
+    flat, theirs = _flat(mine), _flat(now.fields)
+    said, said_zh = [], []
+    for name in clash:
+        author = now
+        for old, new in pairwise(past):
+            if old.since >= base.since and name in changed_fields(old, new):
+                author = new
+        here, there = _shown(flat.get(name)), _shown(theirs.get(name))
+        yours, yours_zh = (f", you wrote {here}", f"，您写的是 {here}") if name in flat else ("", "")
+        said.append(f"{name} is {there} by {author.actor}{yours}")
+        said_zh.append(f"{name} 已由 {author.actor} 改为 {there}{yours_zh}")
+    raise Overlapping(
+        f"component {now.code} was changed since version {base.id}: {'; '.join(said)}",
+        f"部件 {now.code} 在版本 {base.id} 之后已被修改：{'；'.join(said_zh)}",
+        mend=f"read it again (version {now.id}) and decide",
+        mend_zh=f"请重新读取（版本 {now.id}）后再决定",
+        code=now.code,
+        version=now.id,
+        fields=", ".join(clash),
+    )
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, shapely.Geometry):
-        value = shapely.to_wkt(value, rounding_precision=3)
-    elif isinstance(value, Mapping | list | bool):
-        value = json.dumps(value, ensure_ascii=False)
-    text = "—" if value is None else str(value)
-    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+    return "—" if value is None else str(value)[:120]
+
+
+# ── checking ────────────────────────────────────────
+
+
+def _fit(
+    conn: Connection, fields: Fields, class_code: str, edition: str, srid: int
+) -> tuple[dict[str, Any], str | None]:
+    """The fields as the table wants them (units by id), and the district where it stands. Invalid names the field."""
+    fit = dict(fields)
+    kinds = class_table(conn, edition)
+    own = kinds[(kinds["code"] == class_code) & (kinds["kind"] == "component")]
+    if own.empty:
+        _wrong("class", f"{class_code} is no component class of {edition}", f"{class_code} 不是 {edition} 的部件类别")
+    kind: Any = next(own.itertuples(index=False))
+    for name, longest in LONGEST.items():
+        text = fit[name]
+        if text is not None and (not isinstance(text, str) or not text.strip() or len(text) > longest or "\0" in text):
+            _wrong(name, f"must be a text of 1 to {longest} characters", f"应为 1 至 {longest} 个字符的文本")
+    if fit["state"] not in STATES:
+        _wrong("state", f"{fit['state']!r} is none of {', '.join(STATES)}", f"{fit['state']!r} 不是部件状态")
+    if fit["data_source"] is None:
+        _wrong("data_source", "must be said", "须说明数据来源")
+    for name in ("surveyed_on", "changed_on"):
+        if fit[name] is not None and (isinstance(fit[name], datetime) or not isinstance(fit[name], date)):
+            _wrong(name, "must be a day such as 2026-05-01", "应为日期，如 2026-05-01")
+    for name in UNITS:
+        code = fit.pop(name)
+        fit[f"{name}_id"] = None
+        if code is not None:
+            found = conn.execute(query("layers", "unit_exists"), {"code": code}).scalar_one_or_none()
+            if found is None:
+                _wrong(name, f"{code!r} is no unit", f"{code!r} 不是本市的单位")
+            fit[f"{name}_id"] = found
+    if not isinstance(fit["attrs"], Mapping) or "\\u0000" in json.dumps(fit["attrs"]):
+        _wrong("attrs", "must be an object without NUL characters", "应为对象，且不含 NUL 字符")
+    for name, value, en, zh in faults(kind.attribute_schema or {}, fit["attrs"]):
+        _wrong(f"attrs.{name}", f"{_shown(value)} {en}", f"{_shown(value)} {zh}")
+    shape = fit["geometry"]
+    if shape is None:
+        return fit, None
+    shape = fit["geometry"] = snap(shapely.force_2d(shape))
+    if shape.is_empty or shapely.get_type_id(shape) != SINGLE[kind.geometry_type]:
+        _wrong("geometry", f"the class is drawn as {kind.geometry_type}", f"该类别应绘制为 {kind.geometry_type}")
+    if not shape.is_valid:
+        _wrong("geometry", shapely.is_valid_reason(shape), "图形自相交")
+    where = {"geom": shapely.to_wkb(shapely.set_srid(shape, srid), include_srid=True)}
+    return fit, conn.execute(query("layers", "district_of_shape"), where).scalar_one_or_none()
+
+
+def _wrong(field: str, en: str, zh: str) -> NoReturn:
+    raise Invalid(f"{field}: {en}", f"{field}：{zh}", mend="correct the value", mend_zh="请更正该值", field=field)

@@ -162,7 +162,7 @@ def test_the_page_holds_everything_and_runs_nothing_of_the_file(tmp_path: Path) 
         "试运行",
         "a dry run",
         "lamps&lt;b&gt;.gpkg",
-        "请检查映射文件中的坐标系",
+        "检查映射文件中的坐标系",
         "check the coordinate",
     ):
         assert words in page

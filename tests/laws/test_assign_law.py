@@ -310,7 +310,8 @@ def test_versions_that_have_ended_have_no_say(conn: Connection) -> None:
     here = [Question(50, 50, "E0102", None, None), Question(150, 50, "C0137", None, "6109990137000001")]
     before = assigned(conn, here)
     for table in ("grids.cell", "cases.rule", "layers.component"):
-        conn.execute(text(f"update {table} set valid = tstzrange(lower(valid), now())"))
+        by = ", ended_change_id = change_id" if table == "layers.component" else ""
+        conn.execute(text(f"update {table} set valid = tstzrange(lower(valid), now()){by}"))
     gone = assigned(conn, here)
     assert [answer.placed for answer in gone] == ["outside", "outside"]
     assert [answer.unit for answer in before] == ["WEST", "LAMPS"]
