@@ -98,7 +98,7 @@ def _shape(house: House, given: dict[str, Any], crs: int) -> Any:
     """The geometry in the city's system. Invalid or UnfitCoordinates for what is none, or none in that system."""
     try:
         shape = shapely.force_2d(shapely.from_geojson(json.dumps(given)))
-    except (shapely.GEOSException, ValueError, TypeError) as bad:
+    except (shapely.GEOSException, ValueError, TypeError, RecursionError) as bad:
         raise _no_geometry() from bad
     points = shapely.get_coordinates(shape)
     if shape is None or not len(points):

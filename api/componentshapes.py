@@ -14,7 +14,7 @@ Geometry = Annotated[
     dict[str, Any], Field(description=GEOMETRY, examples=[{"type": "Point", "coordinates": [109.0231, 32.6975]}])
 ]
 Crs = Annotated[int, Field(ge=1, le=999_999, description="EPSG code of the geometry; 910002 GCJ-02, 910009 BD-09")]
-Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, in words: it stays in the history")]
+Reason = Annotated[Words, Field(max_length=500, description="why, in words: it stays in the history")]
 UnitCode = Annotated[str, Field(max_length=100, description="code of a unit", examples=["PD02"])]
 State = Literal["intact", "damaged", "lost", "abandoned", "removed"]
 Attrs = Annotated[

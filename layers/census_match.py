@@ -257,6 +257,17 @@ def _extent(run: Run, rows: Rows, path: Path) -> Any:
     elif isinstance(wanted, Path):
         frame = read_vector(wanted)
         shapes = np.asarray(frame.to_crs(city_crs(run.city.srid)).geometry.array, dtype=object)
+        broken = np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes))
+        if len(broken):
+            raise unfit(
+                wanted,
+                f"is no extent: row {broken[0] + 1} crosses itself ({shapely.is_valid_reason(shapes[broken[0]])})",
+                f"不能作为调查范围：第 {broken[0] + 1} 行自相交",
+                mend="QGIS: Fix geometries",
+                mend_zh="QGIS：修正几何图形",
+                row=int(broken[0]) + 1,
+                field="geometry",
+            )
         shape = shapely.union_all(shapes[shapely.get_dimensions(shapes) == 2])
     else:
         areas = AREAS.read(run.conn, run.city.srid)

@@ -8,9 +8,10 @@ is there already makes no version. Every function writes one change (who, when, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -25,12 +26,14 @@ from grids.codes import ComponentCode
 from layers.attributes import faults
 from layers.catalogue import class_table, edition_in_force
 from layers.census_places import SINGLE
+from layers.census_rows import OLDEST
 
 UNITS = ("supervising_unit", "owner_unit", "maintainer_unit")
 STATES = ("intact", "damaged", "lost", "abandoned", "removed")
 #: what an edit may set; attrs merge key by key, None takes an attribute away; geometry is in the city's system
 FIELDS = ("name_zh", "state", *UNITS, "surveyed_on", "changed_on", "data_source", "source_key", "attrs", "geometry")
 LONGEST = {"name_zh": 200, "data_source": 500, "source_key": 200}
+DEEPEST = 20  #: lists and objects within each other in an attribute
 Fields = Mapping[str, Any]
 
 
@@ -337,8 +340,11 @@ def _fit(
     if fit["data_source"] is None:
         _wrong("data_source", "must be said", "须说明数据来源")
     for name in ("surveyed_on", "changed_on"):
-        if fit[name] is not None and (isinstance(fit[name], datetime) or not isinstance(fit[name], date)):
+        day = fit[name]
+        if day is not None and (isinstance(day, datetime) or not isinstance(day, date)):
             _wrong(name, "must be a day such as 2026-05-01", "应为日期，如 2026-05-01")
+        if day is not None and not OLDEST <= day <= datetime.now(UTC).date() + timedelta(days=1):
+            _wrong(name, f"{day} is before 1900 or in the future", f"{day} 早于 1900 年或晚于今天")
     for name in UNITS:
         code = fit.pop(name)
         fit[f"{name}_id"] = None
@@ -347,8 +353,12 @@ def _fit(
             if found is None:
                 _wrong(name, f"{code!r} is no unit", f"{code!r} 不是本市的单位")
             fit[f"{name}_id"] = found
-    if not isinstance(fit["attrs"], Mapping) or "\\u0000" in json.dumps(fit["attrs"]):
-        _wrong("attrs", "must be an object without NUL characters", "应为对象，且不含 NUL 字符")
+    if not isinstance(fit["attrs"], Mapping) or not _is_plain(fit["attrs"]):
+        _wrong(
+            "attrs",
+            "must be an object of named texts and finite numbers, without NUL characters, not nested deeply",
+            "应为对象：名称非空，文本不含 NUL 字符，数值有限，嵌套不过深",
+        )
     for name, value, en, zh in faults(kind.attribute_schema or {}, fit["attrs"]):
         _wrong(f"attrs.{name}", f"{_shown(value)} {en}", f"{_shown(value)} {zh}")
     shape = fit["geometry"]
@@ -361,6 +371,23 @@ def _fit(
         _wrong("geometry", shapely.is_valid_reason(shape), "图形自相交")
     where = {"geom": shapely.to_wkb(shapely.set_srid(shape, srid), include_srid=True)}
     return fit, conn.execute(query("layers", "district_of_shape"), where).scalar_one_or_none()
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether jsonb, and every file that is exported to, can hold it."""
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    if isinstance(value, list):
+        return depth < DEEPEST and all(_is_plain(one, depth + 1) for one in value)
+    if isinstance(value, Mapping):
+        return depth < DEEPEST and all(
+            name and _is_plain(name) and _is_plain(one, depth + 1) for name, one in value.items()
+        )
+    return value is None
 
 
 def _wrong(field: str, en: str, zh: str) -> NoReturn:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pytest
-from shapely import LineString, Point
+from shapely import LineString, Point, Polygon
 from sqlalchemy import Connection, text
 
 from gis.errors import Conflict, Invalid, NotFound, UnfitCoordinates, UnfitFile
@@ -402,3 +402,90 @@ def test_a_changed_file_shows_exactly_what_was_changed(conn: Connection, run: An
     assert np.isfinite(report.differences.query("fate == 'moved'")["moved_m"].astype(float)).all()
     undo_census(conn, report.census_id or 0, actor="tester")
     assert inventory(conn) == before
+
+
+# ── rules that rest on the city ────────────────────────────────────────
+
+
+def set_class(conn: Connection, class_code: str, **columns: Any) -> None:
+    for name, value in columns.items():
+        statement = f"update layers.class set {name} = :value where code = :code and edition = 'hamlet'"
+        conn.execute(text(statement), {"value": value, "code": class_code})
+
+
+def ground(conn: Connection, kind: str, wkt: str, width_m: float | None = None) -> None:
+    conn.execute(
+        text(
+            "insert into grids.barrier (kind, width_m, data_source, geom, valid, change_id) "
+            "select :kind, :width_m, 'made up', st_translate(st_geomfromtext(:wkt, :srid), :east, :north), "
+            "'[2026-01-01,)', min(id) from gis.change"
+        ),
+        {"kind": kind, "wkt": wkt, "width_m": width_m, "srid": SRID, "east": at(0, 0)[0], "north": at(0, 0)[1]},
+    )
+
+
+def test_what_stands_on_a_building_or_in_the_river_is_told_but_not_on_a_bridge(conn: Connection, run: Any) -> None:
+    set_class(conn, "C0137", never_on=["building", "water"])
+    ground(conn, "building", "POLYGON((300 300, 320 300, 320 320, 300 320, 300 300))")
+    ground(conn, "water", "POLYGON((200 200, 400 200, 400 240, 200 240, 200 200))")
+    ground(conn, "street", "LINESTRING(300 100, 300 400)", 10.0)
+    rows = [row(310, 310, key="a"), row(250, 220, key="b"), row(304, 220, key="c"), row(310, 310, "C0101", key="d")]
+    report = run(rows, commit=False)
+    assert report.tally == {"on_building": 1, "on_water": 1}
+    assert report.findings["row"].tolist() == [1, 2]
+
+
+def test_shapes_that_cross_themselves_are_refused_and_sound_ones_get_a_cell(conn: Connection, run: Any) -> None:
+    set_class(conn, "C0137", geometry_type="Polygon")
+    bow = Polygon([at(10, 10), at(30, 30), at(30, 10), at(10, 30)])
+    bed = Polygon([at(110, 10), at(130, 10), at(130, 30), at(110, 30)])
+    report = run([row(0, 0, key="a", geometry=bow), row(0, 0, key="b", geometry=bed)], skip_errors=True)
+    assert report.tally == {"invalid_geometry": 1}
+    assert "Self-intersection" in report.findings["detail_en"].iloc[0]
+    cell = conn.execute(text("select cell_code from layers.component where source_key = 'b'")).scalar_one()
+    assert cell == "610999001001004"
+
+
+def test_attributes_outside_of_their_domain_are_told(conn: Connection, run: Any) -> None:
+    set_class(conn, "C0137", attribute_schema='{"properties": {"material": {"enum": ["铸铁"]}}, "required": ["lamps"]}')
+    report = run([*BASE, row(5, 5, key="a", material="木"), row(350, 5, key="b", lamps=None)], commit=False)
+    assert report.tally == {"attribute": 1, "attribute_missing": 1}
+    assert report.findings[["row", "field", "value"]].to_numpy().tolist()[0] == [10, "material", "木"]
+
+
+def test_a_place_in_the_city_without_a_cell_and_a_far_move_are_told(conn: Connection, run: Any) -> None:
+    run(BASE)
+    conn.execute(
+        text(
+            "update grids.cell set valid = tstzrange(lower(valid), now()) where code = '610999002002004' and upper_inf(valid)"
+        )
+    )
+    report = run([row(350, 250, key="n"), row(25, 130, key="K1")], commit=False)
+    assert report.tally == {"no_cell": 1, "moved_far": 1}
+
+
+def test_heights_are_dropped_and_told(run: Any) -> None:
+    report = run([row(5, 5, key="a", geometry=Point(*at(5, 5), 12.5))])
+    assert report.tally == {"height": 1}
+    assert fates(report) == {"new": 1}
+
+
+def test_only_the_rows_that_the_mapping_wants_are_read(run: Any) -> None:
+    wanted = {"where": {"field": "state", "among": ["破损"]}}
+    assert fates(run([*BASE, row(5, 5, key="x", state="破损")], commit=False, mapping=wanted)) == {"new": 1}
+    with pytest.raises(UnfitFile, match="no rows"):
+        run(BASE, commit=False, mapping=wanted)
+
+
+def test_an_extent_from_a_file_bounds_what_is_gone(run: Any, tmp_path: Path) -> None:
+    good, bad = (
+        Polygon([at(0, 0), at(200, 0), at(200, 200), at(0, 200)]),
+        Polygon([at(0, 0), at(9, 9), at(9, 0), at(0, 9)]),
+    )
+    for name, shape in (("good", good), ("bad", bad)):
+        gpd.GeoDataFrame(geometry=[shape], crs=SRID).to_file(tmp_path / f"{name}.gpkg")
+    assert fates(run(BASE, commit=False, mapping={"extent": "good.gpkg"})) == {"new": 9, "gone": 1}
+    with pytest.raises(UnfitFile, match="crosses itself"):
+        run(BASE, commit=False, mapping={"extent": "bad.gpkg"})
+    with pytest.raises(UnfitFile, match="is not there"):
+        run(BASE, commit=False, mapping={"extent": "none.gpkg"})

@@ -101,6 +101,17 @@ BAD: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "state": ("PATCH", {"base": 1, "state": "fine", "reason": "x"}, 422, "Invalid"),
     "unit": ("PATCH", {"base": 2, "owner_unit": "NOBODY", "reason": "x"}, 422, "Invalid"),
     "null state": ("PATCH", {"base": 2, "state": None, "reason": "x"}, 422, "Invalid"),
+    "blank reason": ("PATCH", {"base": 2, "state": "lost", "reason": "  "}, 422, "Invalid"),
+    "NUL in the reason": ("PATCH", {"base": 2, "state": "lost", "reason": "a\0"}, 422, "Invalid"),
+    "future": ("PATCH", {"base": 2, "surveyed_on": "9999-12-31", "reason": "x"}, 422, "Invalid"),
+    "no name": ("PATCH", {"base": 2, "attrs": {"": 1}, "reason": "x"}, 422, "Invalid"),
+    "large": ("PATCH", {"base": 2, "attrs": {"a": 10**30}, "reason": "x"}, 422, "Invalid"),
+    "deep": (
+        "PATCH",
+        {"base": 2, "attrs": {"a": [[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]}, "reason": "x"},
+        422,
+        "Invalid",
+    ),
     "NUL": ("PATCH", {"base": 2, "attrs": {"a": "\0"}, "reason": "x"}, 422, "Invalid"),
 }
 
@@ -114,6 +125,14 @@ def test_what_cannot_be_is_refused_and_changes_nothing(door: Door, name: str) ->
     path = "/components" if method == "POST" else f"/components/{LAMP}"
     refused(send(door, method, path, body), status, kind)
     assert door.get(f"/components/{LAMP}/versions").json() == before
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", '"\\ud800"', '{"\\ud800": 1}'])
+def test_json_that_no_database_can_hold_is_refused(door: Door, value: str) -> None:
+    base = door.get(f"/components/{LAMP}").json()["version"]
+    raw = f'{{"base": {base}, "attrs": {{"a": {value}}}, "reason": "x"}}'
+    with door.client("gis_editor", **{"Content-Type": "application/json"}) as client:
+        refused(client.patch(f"/components/{LAMP}", content=raw.encode()), 422, "Invalid")
 
 
 @pytest.mark.parametrize("who", [None, "collector", "planner", "unit", "channel-web"])

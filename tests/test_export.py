@@ -339,9 +339,6 @@ def test_an_export_is_narrowed_by_class_area_and_box(stocked: Connection, templa
 def test_every_layer_goes_into_every_kind_of_file(
     conn: Connection, template: City, tmp_path: Path, layer: str, suffix: str
 ) -> None:
-    conn.execute(text("select 1"))
-    if layer == "cases" and not conn.execute(text("select count(*) from cases.case")).scalar_one():
-        pytest.skip("no cases in the hamlet")
     assert export(conn, template, tmp_path / f"a{suffix}", layer=layer).rows > 0
 
 
