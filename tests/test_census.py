@@ -457,7 +457,8 @@ def test_a_place_in_the_city_without_a_cell_and_a_far_move_are_told(conn: Connec
     run(BASE)
     conn.execute(
         text(
-            "update grids.cell set valid = tstzrange(lower(valid), now()) where code = '610999002002004' and upper_inf(valid)"
+            "update grids.cell set valid = tstzrange(lower(valid), now()) "
+            "where code = '610999002002004' and upper_inf(valid)"
         )
     )
     report = run([row(350, 250, key="n"), row(25, 130, key="K1")], commit=False)
