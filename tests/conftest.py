@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from rich.console import Console
 from sqlalchemy import Connection, Engine, text
@@ -21,6 +22,8 @@ from grids.city import City
 from tests.doorstep import Door, make_accounts, opened_door
 from tests.hamlet import hamlet
 
+hypothesis.settings.register_profile("wanmi", deadline=None)  # a law says what holds, not how fast
+hypothesis.settings.load_profile("wanmi")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -34,14 +34,14 @@ plats = st.builds(
 
 
 @given(plats)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_sound_grid_has_no_error(plat: tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]) -> None:
     cells, areas = plat
     assert errors_of(check(cells, areas)) == []
 
 
 @given(plats, st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_the_rows_does_not_matter(plat: tuple[gpd.GeoDataFrame, gpd.GeoDataFrame], seed: int) -> None:
     cells, areas = plat
     cells = cells.drop(index=cells.index[len(cells) // 2])
@@ -51,7 +51,7 @@ def test_the_order_of_the_rows_does_not_matter(plat: tuple[gpd.GeoDataFrame, gpd
 
 
 @given(plats, st.sampled_from([0.0005, 0.001]), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_is_thinner_than_the_tolerance_is_no_error(
     plat: tuple[gpd.GeoDataFrame, gpd.GeoDataFrame], noise_m: float, seed: int
 ) -> None:

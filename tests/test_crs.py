@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS, Transformer
 from pyproj.database import query_crs_info
@@ -73,12 +73,12 @@ def test_zones_are_those_of_the_register() -> None:
     assert len(ours) == 64
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(zone=zones, east=st.floats(-1.4, 1.4), north=st.floats(0.02, 0.98))
 def test_a_zone_agrees_with_its_own_formula(zone, east, north) -> None:
     """The register's zone equals a transverse Mercator of our central meridian and false easting; and back."""
     area = crs_of(zone.srid).area_of_use
     lon, lat = zone.central_meridian + east, area.south + north * (area.north - area.south)
+    lon = min(max(lon, area.west - 1.4), area.east + 1.4)  # China does not fill its outermost zones
     x, y = transform(lon, lat, GEODETIC, zone.srid)
     formula = Transformer.from_crs(
         "EPSG:4490",
@@ -142,7 +142,6 @@ def test_threads_may_share_transformers() -> None:
 # ── GCJ-02 and BD-09 ──
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(lon=lons, lat=lats)
 def test_scrambled_round_trips(lon, lat) -> None:
     for there, back in ((to_gcj02, from_gcj02), (to_bd09, from_bd09)):
@@ -152,7 +151,6 @@ def test_scrambled_round_trips(lon, lat) -> None:
     assert 0 < np.hypot(*gcj) < 0.02
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(lon=st.floats(-180, 180), lat=st.floats(-90, 90))
 def test_nothing_is_shifted_far_from_china(lon, lat) -> None:
     if 71.9 < lon < 137.9 and 0.7 < lat < 55.9:
@@ -193,7 +191,6 @@ def test_county_borders_of_ankang() -> None:
 # ── snapping ──
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(st.lists(st.floats(-5e7, 5e7), min_size=1, max_size=20))
 def test_snapping_rounds_to_the_lattice_and_stays(numbers) -> None:
     snapped = snap(numbers)
@@ -215,7 +212,6 @@ def test_snapping_takes_what_frames_hold() -> None:
 # ── frames of mixed systems ──
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(
     st.lists(
         st.tuples(
@@ -259,7 +255,6 @@ def codes(x, y, srid) -> list[str]:
     return [reading.code for reading in diagnose(float(x), float(y), srid, extent)]
 
 
-@settings(deadline=None)  # the first use of a system reads PROJ's database
 @given(place=inside)
 def test_wrong_readings_are_recognised(place) -> None:
     lon, lat = place

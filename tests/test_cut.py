@@ -95,7 +95,7 @@ def assert_partition(cells: gpd.GeoSeries, community) -> None:
 
 
 @given(stars(), streets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cells_cover_the_community_once_whatever_the_streets(star, lines):
     cells = cut(star, lines)
     assert_partition(cells, star)
@@ -103,7 +103,7 @@ def test_cells_cover_the_community_once_whatever_the_streets(star, lines):
 
 
 @given(stars())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_without_barriers_sizes_lie_between_half_and_root_two_of_the_target(star):
     area = cut(star).area
     if star.area > 5_000:
@@ -112,7 +112,7 @@ def test_without_barriers_sizes_lie_between_half_and_root_two_of_the_target(star
 
 
 @given(stars(), streets(), st.floats(0, 3.1), st.floats(-60, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_neighbours_fit_vertex_by_vertex(star, lines, angle, shift):
     centre = np.array(shapely.get_coordinates(star.centroid)[0])
     way = np.array([np.cos(angle), np.sin(angle)])
@@ -253,7 +253,7 @@ def test_parts_and_holes_of_a_community():
 
 
 @given(st.lists(st.tuples(*[st.floats(3, 280)] * 2, *[st.floats(3, 60)] * 2), min_size=1, max_size=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_community_with_holes_has_no_scraps_and_no_rings_of_its_own(holes):
     whole = field(300, 300)
     for x, y, width, height in holes:
@@ -366,7 +366,7 @@ def test_an_area_is_divided_into_the_number_whose_cells_are_nearest_to_the_targe
 
 
 @given(stars(), st.integers(2, 30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_balanced_cuts_give_equal_areas(star, k):
     areas = shapely.area(faces_of(star, balanced_cuts(star, k)))
     if len(areas) == k and star.area / k > 500:
@@ -374,7 +374,7 @@ def test_balanced_cuts_give_equal_areas(star, k):
 
 
 @given(stars(), streets())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blocks_cover_the_community(star, lines):
     shapes, _, surfaces = barrier_lines(lines, target_m2=10_000)
     blocks = enclose(star, shapes, surfaces, np.empty(0, dtype=object), tolerance_m=1.0)

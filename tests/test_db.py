@@ -27,7 +27,7 @@ from gis.settings import Settings, read_settings
 from tests.conftest import silent
 
 quick = hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 
 # ── COPY ────────────────────────────────────────

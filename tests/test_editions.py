@@ -66,7 +66,7 @@ def errors(findings: Any) -> list[str]:
 places = st.floats(-20, 120, allow_nan=False)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=150)
 @given(a=st.tuples(places, places), b=st.tuples(places, places), c=st.tuples(places, places))
 def test_a_divided_cell_is_the_sum_of_its_pieces_and_united_again_it_is_the_cell(
     a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
@@ -85,7 +85,7 @@ def test_a_divided_cell_is_the_sum_of_its_pieces_and_united_again_it_is_the_cell
     assert shapely.symmetric_difference(unite(pieces), cell).area < 0.2
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     corners=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=12, unique=True),
     used=st.integers(0, 300),
@@ -289,9 +289,7 @@ def test_a_shape_that_no_cell_can_have_is_refused_with_its_place(conn: Connectio
 # ── any sequence of acts ────────────────────────────────────────
 
 
-@hypothesis_settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_any_sequence_of_acts_keeps_the_partition_and_no_number_comes_twice(
     conn: Connection, data: st.DataObject

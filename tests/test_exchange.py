@@ -180,7 +180,7 @@ def shaken(cells: gpd.GeoDataFrame, by_m: float, seed: int) -> gpd.GeoDataFrame:
 
 
 @given(plats, st.sampled_from([0.01, 0.1, 1.0]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_sound_grid_is_not_changed_by_healing(
     plat: tuple[gpd.GeoDataFrame, gpd.GeoDataFrame], tolerance_m: float
 ) -> None:
@@ -191,7 +191,7 @@ def test_a_sound_grid_is_not_changed_by_healing(
 
 
 @given(plats, st.sampled_from([0.01, 0.05, 0.2]), st.integers(0, 999))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_shaken_grid_is_sound_after_healing(
     plat: tuple[gpd.GeoDataFrame, gpd.GeoDataFrame], by_m: float, seed: int
 ) -> None:

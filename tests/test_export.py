@@ -392,7 +392,6 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     st.lists(st.text("长短名称abcAB_1", min_size=1, max_size=14), unique=True, max_size=30),
     st.sampled_from(["utf-8", "gb18030"]),
 )
-@settings(deadline=None)
 def test_names_in_a_shapefile_fit_and_stay_apart(names: list[str], encoding: str) -> None:
     short = shapefile_names(names, encoding)
     assert list(short) == names
@@ -417,7 +416,7 @@ json_values = st.one_of(
         max_size=6,
     )
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_attributes_come_back_from_their_fields(attrs: list[dict[str, Any]]) -> None:
     rows = [dict.fromkeys(FIELDS) | {"code": str(n), "attrs": one, "simulated": False} for n, one in enumerate(attrs)]
     made = component_fields(gpd.GeoDataFrame(rows, geometry=[shapely.Point(n, 0) for n in range(len(rows))], crs=SRID))

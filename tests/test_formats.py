@@ -64,7 +64,7 @@ coordinates = st.floats(-1e6, 5e6, allow_nan=False, allow_infinity=False).map(la
 
 @pytest.mark.parametrize("suffix", WRITTEN)
 @given(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=5))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numbers_on_the_lattice_survive_every_format(
     tmp_path: Path, suffix: str, places: list[tuple[float, float]]
 ) -> None:

@@ -189,7 +189,7 @@ def test_names_and_texts_cut_within_a_character_lose_only_that_one(
 
 
 @given(st.lists(st.text("网格部件检查井路灯行道树联通 1", min_size=1, max_size=20), min_size=1, max_size=20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_chinese_texts_are_told_apart_by_their_bytes(words: list[str]) -> None:
     for encoding in ("utf-8", "gbk"):
         table = _table([word.strip().encode(encoding) for word in words])

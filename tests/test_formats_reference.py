@@ -58,7 +58,6 @@ east, north = st.floats(480_000, 620_000), st.floats(3_520_000, 3_750_000)
 
 
 @given(east, north)
-@settings(deadline=None)
 def test_four_parameters_agree_with_proj(x: float, y: float) -> None:
     reference = Reference.parse({"crs": SRID, "helmert4": FOUR})
     proj = Transformer.from_pipeline(
@@ -70,7 +69,7 @@ def test_four_parameters_agree_with_proj(x: float, y: float) -> None:
 
 @pytest.mark.parametrize("convention", ["position_vector", "coordinate_frame"])
 @given(x=east, y=north)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_seven_parameters_agree_with_a_pipeline_of_proj(convention: str, x: float, y: float) -> None:
     reference = Reference.parse({"crs": XIAN, "helmert7": {**SEVEN, "convention": convention}})
     numbers = {one.name: one.value for one in CRS.from_epsg(XIAN).coordinate_operation.params}

@@ -85,9 +85,7 @@ def draft(conn: Connection) -> int:
 # ── laws ────────────────────────────────────────
 
 
-@hypothesis_settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_after_publishing_every_component_and_open_case_lies_in_its_cell(conn: Connection, data: st.DataObject) -> None:
     walk = conn.begin_nested()

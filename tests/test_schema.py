@@ -160,9 +160,7 @@ def transitions(conn: Connection) -> dict[str, list[tuple[str, str, str]]]:
     return found
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_any_walk_of_allowed_steps_is_accepted_and_every_other_step_is_refused(
     conn: Connection, data: st.DataObject

@@ -121,7 +121,7 @@ def rows_of(said: dict[Any, Any]) -> list[list[Any]]:
     return rows
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(parts=ROWS, events=ROWS, order=st.permutations(range(9)))
 def test_layout_does_not_change_what_a_sheet_says(
     tmp_path_factory: pytest.TempPathFactory, parts: Any, events: Any, order: list[int]
