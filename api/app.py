@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
-from api import cases, catalogues, components, console, glyphs, grids, health, heat, places, sessions, tiles
+from api import cases, catalogues, components, console, glyphs, grids, health, heat, inventory, places, sessions, tiles
 from api.answers import COMMON, SMALLEST, add_handlers, problems
 from api.deps import House, read_stage_groups
 from api.porch import Porch
@@ -49,7 +49,21 @@ def create_app(house: House, *, threads: int = 16, log: bool = True) -> FastAPI:
     with house.engine.begin() as conn:
         app.state.stage_groups = read_stage_groups(conn)
         ensure_partition_of_today(conn)
-    for part in (console, places, components, cases, grids, catalogues, tiles, heat, glyphs, sessions, health):
+    # inventory first: /components/changes is no code
+    for part in (
+        console,
+        inventory,
+        places,
+        components,
+        cases,
+        grids,
+        catalogues,
+        tiles,
+        heat,
+        glyphs,
+        sessions,
+        health,
+    ):
         app.include_router(part.router)
     add_handlers(app)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST, compresslevel=5)

@@ -11,13 +11,13 @@ from geoalchemy2.functions import ST_MakeEnvelope
 from sqlalchemy import Connection, func, select
 
 from api.answers import problems, tagged
-from api.deps import BBox, Filters, House, InHouse, Who, parse_bbox
+from api.deps import BBox, Filters, House, InHouse, Who, city_box, parse_bbox
 from api.jurisdiction import Asked, areas_of, class_names, in_city, outside, reason, refuse_unknown, units_by_id
 from api.shapes import Case, CasePage, NewCase, OpenedCase
 from cases.desk import CASES, Report, open_case
-from gis.crs import GEODETIC, transformer
+from gis.crs import GEODETIC
 from gis.db import query
-from gis.errors import Conflict, Forbidden, Invalid, NotFound
+from gis.errors import Conflict, Forbidden, NotFound
 from layers.accounts import ROLES, Actor
 from layers.catalogue import edition_in_force
 
@@ -156,8 +156,8 @@ def list_cases(
         given = {**asked.given(house.zone, seen), "cell": () if cell is None else (cell,)}
         statement = statement.where(*CASES.narrowing(source, given))
         if bbox is not None:
-            box = transformer(GEODETIC, srid).transform_bounds(*parse_bbox(bbox), errcheck=False)
-            statement = statement.where(source.c.geom.bool_op("&&")(ST_MakeEnvelope(*_finite(box), srid)))
+            box = city_box(parse_bbox(bbox), srid)
+            statement = statement.where(source.c.geom.bool_op("&&")(ST_MakeEnvelope(*box, srid)))
         if after is not None:
             statement = statement.where(source.c.no < after)
         rows = conn.execute(statement.order_by(source.c.no.desc()).limit(limit + 1)).mappings().all()
@@ -168,18 +168,6 @@ def list_cases(
     further = items[-1]["no"] if len(rows) > limit else None
     data = {"items": items, "next": further, "simulated": house.city.simulated}
     return tagged(request, CasePage, data, private=house.reading == "accounts" or seen is not None)
-
-
-def _finite(box: tuple[float, ...]) -> tuple[float, ...]:
-    if not all(abs(side) < 1e9 for side in box):
-        raise Invalid(
-            "bbox lies too far from the city",
-            "bbox 距城市过远",
-            mend="GET /city tells its bounds",
-            mend_zh="城市范围见 GET /city",
-            field="bbox",
-        )
-    return box
 
 
 @router.get("/cases/{no}", response_model=Case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -126,6 +127,100 @@ def _want_name(path: Path | None, extension: str) -> None:
             f"无法写入：文件名须以 {extension} 结尾，且目录须已存在",
             mend=f"give a name such as report{extension}",
             mend_zh=f"请使用如 report{extension} 的文件名",
+        )
+
+
+@census.command("progress")
+def show_progress(
+    context: typer.Context,
+    since: Annotated[str | None, typer.Option(help="First day of the census; the profile's, or 1 January.")] = None,
+    stale_months: Annotated[
+        int | None, typer.Option(help="Months after which a visit is stale; the profile's, or 24.")
+    ] = None,
+    class_code: Annotated[
+        list[str] | None, typer.Option("--class", help="Class, or the beginning of one; may be given again.")
+    ] = None,
+    area: Annotated[list[str] | None, typer.Option(help="Code of an area; may be given again.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file with a row for each community and class.")] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="The map: .html, .pdf or .png; or a layer: .gpkg and the like.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    city: CityOption = None,
+) -> None:
+    """How far a census is, by community and class: surveyed, changed, to confirm, stale.
+
+    普查进度,按社区和类别:已普查、变更、待核实、过期。
+
+    Example: wanmi census progress --since 2026-03-01 --map progress.html --csv progress.csv
+    """
+    from api.censusprogress import progress_lines
+    from api.demo import chinese_font
+    from api.progresspage import write_map, write_table
+    from grids.areas import AREAS
+    from layers.progress import census_progress
+
+    settings: Settings = context.obj
+    for path in (csv, map_file):
+        _want_free(path, overwrite)
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
+        found = census_progress(
+            conn,
+            profile,
+            since_on=_day(since) if since else None,
+            stale_months=stale_months,
+            classes=class_code or [],
+            areas=area or [],
+        )
+        areas = AREAS.read(conn, profile.srid)
+    show(progress_lines(found, areas), settings)
+    notice = None
+    if csv is not None:
+        write_table(csv, found, areas)
+    if map_file is not None:
+        notice = write_map(map_file, found, areas, profile, chinese_font(settings.cache), overwrite=overwrite)
+    for path in (csv, map_file):
+        if path is not None:
+            speaker(settings)(f"written to {path}", f"已写入 {path}")
+    if notice is not None:
+        speaker(settings)(notice.en, notice.zh)
+
+
+def _day(text: str) -> date:
+    from gis.errors import Invalid
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Invalid(
+            f"{text!r} is no day",
+            f"{text!r} 不是有效日期",
+            mend="write it as 2026-03-01",
+            mend_zh="请写作 2026-03-01",
+            field="since",
+        ) from None
+
+
+def _want_free(path: Path | None, overwrite: bool) -> None:
+    """Refuse, before the work begins, a file that is there or whose folder is not."""
+    from gis.errors import Conflict, unfit
+
+    if path is None:
+        return
+    if path.exists() and not overwrite:
+        raise Conflict(
+            f"{path} is there already",
+            f"{path} 已存在",
+            mend="choose another name, or say --overwrite",
+            mend_zh="请另选名称，或加 --overwrite",
+        )
+    if not path.absolute().parent.is_dir():
+        raise unfit(
+            path,
+            "cannot be written: there is no such folder",
+            "无法写入：目录不存在",
+            mend="make the folder first",
+            mend_zh="请先建立目录",
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -59,18 +60,11 @@ def history(context: typer.Context, code: Code, city: CityOption = None) -> None
         for name, (before, after) in changes.items():
             text = f"           {name}: {_said(before)} → {_said(after)}"
             show([(text, text)], settings)
-    last = past[-1]
-    if last.until is not None:
-        until = f"{last.until.astimezone(zone):%Y-%m-%d %H:%M:%S}"
-        show(
-            [
-                (
-                    f"           retired {until} by {last.ended_by}: {last.ended_why}",
-                    f"           {until} 由 {last.ended_by} 注销:{last.ended_why}",
-                )
-            ],
-            settings,
-        )
+        following = past[n + 1].since if n + 1 < len(past) else None
+        if version.until is not None and version.until != following:
+            until = f"{version.until.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+            en = f"           retired {until} by {version.ended_by}: {version.ended_why}"
+            show([(en, f"           {until} 由 {version.ended_by} 注销:{version.ended_why}")], settings)
 
 
 @component.command("add", context_settings=NEGATIVE)
@@ -130,6 +124,69 @@ def change(
         who = actor or user_name()
         made = edits.change(conn, code, given, base_id=base_id, srid=profile.srid, actor=who, reason=reason)
     _tell(made, settings)
+
+
+@component.command("revive")
+def revive(
+    context: typer.Context,
+    code: Code,
+    reason: ReasonOption,
+    base: BaseOption = None,
+    actor: ActorOption = None,
+    city: CityOption = None,
+) -> None:
+    """Bring back a component that was retired by mistake, as it was.
+
+    恢复误注销的部件,内容与注销前相同。
+
+    Example: wanmi component revive 6109020137000001 --reason 误注销
+    """
+    from layers import edits
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.begin() as conn:
+        base_id = edits.versions(conn, code)[-1].id if base is None else base
+        who = actor or user_name()
+        made = edits.revive(conn, code, base_id=base_id, srid=profile.srid, actor=who, reason=reason)
+    _tell(made, settings)
+
+
+@component.command("diff")
+def diff(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="FROM", help="ISO day or instant.")],
+    last: Annotated[str | None, typer.Argument(metavar="[TO]", help="ISO day or instant; now if not said.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the differences as a layer, by its extension.")] = None,
+    class_code: Annotated[
+        list[str] | None, typer.Option("--class", help="Class, or the beginning of one; may be given again.")
+    ] = None,
+    area: Annotated[list[str] | None, typer.Option(help="Code of an area; may be given again.")] = None,
+    bbox: Annotated[str | None, typer.Option(help="west,south,east,north in degrees.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    city: CityOption = None,
+) -> None:
+    """What differs between two instants: counts by class, and as a layer with the fields before and after.
+
+    比较两个时间的部件差异:按类别统计,并可输出为图层。
+
+    Example: wanmi component diff 2026-10-01 2026-11-01 --out october.gpkg
+    """
+    from api.deps import city_box, parse_bbox
+    from api.differing import difference_file, difference_lines
+    from api.gridfiles import instant
+    from layers.difference import differences
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
+        first_at = instant(first, profile)
+        last_at = instant(last, profile) if last is not None else datetime.now(UTC)
+        box = city_box(parse_bbox(bbox), profile.srid) if bbox else None
+        narrowed = {"classes": class_code or [], "areas": area or [], "bbox": box}
+        found = differences(conn, first_at, last_at, srid=profile.srid, **narrowed)  # type: ignore[arg-type]
+    show(difference_lines(found), settings)
+    if out is not None:
+        difference_file(found, out, profile, overwrite=overwrite)
+        show([(f"{out}: {len(found):,} rows", f"{out}:{len(found):,} 条记录")], settings)
 
 
 @component.command("retire")

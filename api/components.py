@@ -11,7 +11,14 @@ import shapely
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from api.answers import problems, tagged
-from api.componentshapes import ComponentPast, ComponentVersion, EditComponent, NewComponent, RetireComponent
+from api.componentshapes import (
+    ComponentPast,
+    ComponentVersion,
+    EditComponent,
+    NewComponent,
+    RetireComponent,
+    ReviveComponent,
+)
 from api.deps import House, InHouse, Who, editor
 from gis.crs import GEODETIC, fits, reproject
 from gis.errors import Invalid, UnfitCoordinates
@@ -92,6 +99,15 @@ def retire_component(request: Request, house: InHouse, who: Who, code: Code, act
         actor = editor(who, conn)
         gone = edits.retire(conn, code, base_id=act.base, actor=actor.name, reason=act.reason)
     return tagged(request, ComponentVersion, _facts(house, gone, None), private=True)
+
+
+@router.post("/components/{code}/revive", response_model=ComponentVersion, responses=problems(409))
+def revive_component(request: Request, house: InHouse, who: Who, code: Code, act: ReviveComponent) -> Response:
+    """Bring back a component that was retired by mistake, as it was. For GIS editors."""
+    with house.begin_writing() as conn:
+        actor = editor(who, conn)
+        back = edits.revive(conn, code, base_id=act.base, srid=house.city.srid, actor=actor.name, reason=act.reason)
+    return tagged(request, ComponentVersion, _facts(house, back, None), private=True)
 
 
 def _shape(house: House, given: dict[str, Any], crs: int) -> Any:

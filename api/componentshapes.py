@@ -105,3 +105,151 @@ class ComponentPast(BaseModel):
 
     code: str
     versions: list[ComponentVersion]
+
+
+class ListedComponent(BaseModel):
+    """A component in a list."""
+
+    code: str
+    version: int
+    class_: str = Field(alias="class")
+    class_zh: str
+    class_en: str | None
+    name_zh: str | None
+    state: str
+    cell_code: str | None
+    supervising_unit: str | None
+    owner_unit: str | None
+    maintainer_unit: str | None
+    surveyed_on: str | None
+    changed_on: str | None
+    data_source: str
+    attrs: dict[str, Any]
+    since: Instant
+
+
+class ComponentFeature(BaseModel):
+    """A component as GeoJSON."""
+
+    type: Literal["Feature"] = "Feature"
+    geometry: dict[str, Any]
+    properties: ListedComponent
+
+
+class ComponentCollection(BaseModel):
+    """A page of components as GeoJSON, degrees."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    matched: int = Field(description="on all pages")
+    next: str | None = Field(description="`after` of the next page; null: this is the last")
+    features: list[ComponentFeature]
+    simulated: bool
+
+
+class BeforeAfter(BaseModel):
+    """A field's two values."""
+
+    before: Any
+    after: Any
+
+
+class Difference(BaseModel):
+    """What became of a component between two instants."""
+
+    code: str
+    class_: str = Field(alias="class")
+    class_zh: str
+    class_en: str | None
+    fate: Literal["new", "changed", "moved", "retired"]
+    fields: dict[str, BeforeAfter] = Field(description="without the geometry; attributes as attrs.NAME")
+    moved_m: float | None = Field(description="metres; of lines and polygons the Hausdorff distance")
+    old_cell: str | None
+    new_cell: str | None
+    at: Instant = Field(description="when it became what it is")
+    actor: str
+    reason: str
+
+
+class DifferenceFeature(BaseModel):
+    """A difference as GeoJSON; of a retired component where it stood."""
+
+    type: Literal["Feature"] = "Feature"
+    geometry: dict[str, Any]
+    properties: Difference
+
+
+class DifferenceCollection(BaseModel):
+    """A page of differences as GeoJSON, degrees."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    from_: Instant = Field(alias="from")
+    to: Instant
+    matched: int = Field(description="on all pages")
+    next: str | None = Field(description="`after` of the next page; null: this is the last")
+    features: list[DifferenceFeature]
+    simulated: bool
+
+
+class ProgressCounts(BaseModel):
+    """Components by how far a census is with them: components = surveyed + to_confirm + stale."""
+
+    components: int
+    surveyed: int = Field(description="visited since the census began")
+    new: int = Field(description="of these: not there when it began")
+    changed: int = Field(description="of these: not what they were when it began")
+    to_confirm: int = Field(description="visited before that")
+    stale: int = Field(description="visited longer ago than stale_months, or never")
+    gone: int = Field(description="stood when it began, and does not now")
+    share: float | None = Field(description="surveyed of components; null: there are none")
+
+
+class ProgressRow(ProgressCounts):
+    """The counts of a community, a class, or both."""
+
+    community: str | None = Field(None, description="12 digits; empty: in no cell")
+    name_zh: str | None = None
+    name_en: str | None = None
+    class_: str | None = Field(None, alias="class")
+    class_zh: str | None = None
+    class_en: str | None = None
+
+
+class _Progress(BaseModel):
+    since: str = Field(description="first day of the census", examples=["2026-01-01"])
+    stale_before: str = Field(description="last visited before this day: stale", examples=["2024-11-26"])
+    stale_months: int
+    total: ProgressCounts
+    simulated: bool
+
+
+class ProgressTable(_Progress):
+    """How far a census is."""
+
+    rows: list[ProgressRow]
+
+
+class CommunityCounts(ProgressCounts):
+    """The counts of a community."""
+
+    code: str = Field(description="12 digits; empty: in no cell")
+    name_zh: str | None
+    name_en: str | None
+
+
+class CommunityFeature(BaseModel):
+    """A community as GeoJSON."""
+
+    type: Literal["Feature"] = "Feature"
+    geometry: dict[str, Any] | None
+    properties: CommunityCounts
+
+
+class CommunityCollection(_Progress):
+    """Communities with how far a census is, as GeoJSON, degrees."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    features: list[CommunityFeature]
+
+
+class ReviveComponent(RetireComponent):
+    """The return of a component that was retired by mistake."""

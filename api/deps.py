@@ -20,9 +20,10 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy import Connection, Engine
 
 from api.layers import LAYERS
+from gis.crs import box_in
 from gis.db import query
 from gis.errors import Forbidden, Invalid, NotAuthenticated
-from gis.layer import Given
+from gis.layer import Bounds, Given
 from gis.tiles import Cache
 from grids.city import City
 from layers.accounts import ROLES, Actor, Cookies, actor_of_session, actor_of_token, units_of
@@ -278,6 +279,15 @@ def _listed(text: str | None, pattern: str, field_name: str, words: str, words_z
     return tuple(parts)
 
 
+def _class_list(text: str | None) -> tuple[str, ...]:
+    return _listed(text, "[CE]([0-9]{2}([0-9]{2,3})?)?", "class", "C, E, E01 or E0102", "如 C、E、E01 或 E0102")
+
+
+def _area_list(text: str | None) -> tuple[str, ...]:
+    digits = "[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14,15}"
+    return _listed(text, digits, "area", AREA, "4、6、9、12 位区划代码或网格编码")
+
+
 async def _filter(
     request: Request,
     class_: Annotated[str | None, Query(alias="class", description=CLASS, examples=["E01"], max_length=400)] = None,
@@ -309,19 +319,33 @@ async def _filter(
     groups = {group: codes for group, codes in request.app.state.stage_groups.items() if group in stages}
     expanded = {code for group in groups.values() for code in group} | {code for code in stages if code not in groups}
     return Filter(
-        classes=_listed(class_, "[CE]([0-9]{2}([0-9]{2,3})?)?", "class", "C, E, E01 or E0102", "如 C、E、E01 或 E0102"),
+        classes=_class_list(class_),
         sources=_listed(source, "[a-z_]{1,40}", "source", SOURCE, "来源代码,以逗号分隔"),
         stages=tuple(sorted(expanded)),
         units=_listed(unit, r"[\w.-]{1,40}", "unit", "the unit's code", "单位代码"),
-        areas=_listed(
-            area, "[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14,15}", "area", AREA, "4、6、9、12 位区划代码或网格编码"
-        ),
+        areas=_area_list(area),
         first_on=from_,
         last_on=to,
     )
 
 
 Filters = Annotated[Filter, Depends(_filter)]
+
+
+async def _classes(
+    class_: Annotated[str | None, Query(alias="class", description=CLASS, examples=["C01"], max_length=400)] = None,
+) -> tuple[str, ...]:
+    return _class_list(class_)
+
+
+async def _areas(
+    area: Annotated[str | None, Query(description=AREA, examples=["610902001"], max_length=200)] = None,
+) -> tuple[str, ...]:
+    return _area_list(area)
+
+
+Classes = Annotated[tuple[str, ...], Depends(_classes)]
+Areas = Annotated[tuple[str, ...], Depends(_areas)]
 
 
 def read_stage_groups(conn: Connection) -> dict[str, tuple[str, ...]]:
@@ -347,6 +371,20 @@ def parse_bbox(text: str) -> tuple[float, float, float, float]:
             field="bbox",
         )
     return west, south, east, north
+
+
+def city_box(degrees: Bounds, srid: int) -> Bounds:
+    """A box in degrees as the box around it in the city's system. Invalid when it lies where that means nothing."""
+    box = box_in(degrees, srid)
+    if box is None:
+        raise Invalid(
+            "bbox lies too far from the city",
+            "bbox 距城市过远",
+            mend="GET /city tells where the city is",
+            mend_zh="城市范围见 GET /city",
+            field="bbox",
+        )
+    return box
 
 
 BBox = Annotated[

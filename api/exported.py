@@ -14,9 +14,10 @@ import pandas as pd
 import shapely
 from sqlalchemy import Connection
 
+from api.deps import city_box
 from api.gridfiles import cells_at
 from api.layers import LAYERS
-from gis.crs import GEODETIC, SCRAMBLED, reproject
+from gis.crs import GEODETIC, SCRAMBLED
 from gis.db import query
 from gis.errors import Invalid, NotFound
 from gis.layer import Bounds, read_geoframe
@@ -206,12 +207,7 @@ def _narrowed(rows: gpd.GeoDataFrame, city: City, wanted: Wanted) -> gpd.GeoData
 
 def _box(wanted: Wanted, city: City) -> Bounds | None:
     """The box in the city's system."""
-    if wanted.bbox is None:
-        return None
-    west, south, east, north = wanted.bbox
-    sides = shapely.segmentize(shapely.box(west, south, east, north), max((east - west) / 20, (north - south) / 20))
-    x0, y0, x1, y1 = (float(side) for side in shapely.bounds(reproject(sides, GEODETIC, city.srid)))
-    return x0, y0, x1, y1
+    return None if wanted.bbox is None else city_box(wanted.bbox, city.srid)
 
 
 # ── as the file has it ────────────────────────────────────────

@@ -79,7 +79,7 @@ def heat_html(
         part.unlink(missing_ok=True)
 
 
-class _OfflineMap(folium.Map):
+class OfflineMap(folium.Map):
     """A folium map whose only script and style sheet are Leaflet's, carried in the page itself."""
 
     def __init__(self, **options: Any) -> None:
@@ -124,7 +124,7 @@ def _page(
 ) -> folium.Map:
     """The map with its layers, from the ground up, each in a pane of its own height."""
     west, south, east, north = (float(side) for side in areas.to_crs(GEODETIC).total_bounds)
-    city = _OfflineMap(tiles=None, prefer_canvas=True, attributionControl=False, max_zoom=19, zoom_snap=0.25)
+    city = OfflineMap(tiles=None, prefer_canvas=True, attributionControl=False, max_zoom=19, zoom_snap=0.25)
     for name, height in (("ground", 210), ("heat", 300), ("borders", 410)):
         folium.map.CustomPane(name, z_index=height, pointer_events=name == "borders").add_to(city)
     ground = folium.FeatureGroup("底图 Ground")
@@ -145,7 +145,7 @@ def _page(
         rows = at_level(areas, level)
         group = folium.FeatureGroup(label)
         if len(rows):
-            collection = _features(rows, [_both(row) for row in rows.itertuples()])
+            collection = light_features(rows, [_both(row) for row in rows.itertuples()])
             _layer(collection, "borders", tooltip=level == "community", **style).add_to(group)
         named = level == "street" or (level == "district" and len(rows) > 1)
         for row in rows.itertuples() if named and len(rows) <= MAX_LABELS else ():
@@ -155,7 +155,7 @@ def _page(
     style = {"color": CELL, "weight": 2, "fillColor": "#ffffff", "fillOpacity": 0.05}
     cells = folium.FeatureGroup("最热单元网格 Hottest cells")
     if len(top_cells):
-        _layer(_features(top_cells, words), "borders", tooltip=True, **style).add_to(cells)
+        _layer(light_features(top_cells, words), "borders", tooltip=True, **style).add_to(cells)
     for number, spot in enumerate(top_cells.geometry.centroid.to_crs(GEODETIC), start=1):
         lead = f'<svg class="lead" width="1" height="1"><line stroke="{CELL}"/></svg>'
         disc = f'<div class="badge">{number}</div>'  # the page's script moves it off the cell
@@ -218,7 +218,7 @@ def _light(geometry: Any, crs: Any) -> Any:
     return json.loads(shapely.to_geojson(degrees))
 
 
-def _features(frame: GeoDataFrame, words: list[str]) -> dict[str, Any]:
+def light_features(frame: GeoDataFrame, words: list[str]) -> dict[str, Any]:
     """One feature per row, borders simplified together so that neighbours still meet, with its tooltip."""
     shapes = frame.geometry.to_numpy()
     if len(shapes) and shapely.coverage_is_valid(shapes):

@@ -136,6 +136,24 @@ def number_bounds(srid: int) -> Bounds:
     return low_x, low_y, high_x, high_y
 
 
+def box_in(degrees: Bounds, srid: int) -> Bounds | None:
+    """A box in degrees (west, south, east, north) as the box around it in a projected system.
+
+    What lies beyond the system's area of use, widened as in number_bounds, is cut off: there its numbers mean nothing.
+    None when nothing is left.
+    """
+    west, south, east, north = degrees
+    area = crs_of(srid).area_of_use
+    if area is not None and area.west <= area.east:
+        west, east = max(west, area.west - MARGIN_DEG), min(east, area.east + MARGIN_DEG)
+        south, north = max(south, area.south - MARGIN_DEG), min(north, area.north + MARGIN_DEG)
+    if not (west < east and south < north):
+        return None
+    box = transformer(GEODETIC, srid).transform_bounds(west, south, east, north, errcheck=False)
+    low_x, low_y, high_x, high_y = (float(side) for side in box)
+    return (low_x, low_y, high_x, high_y) if np.isfinite(box).all() else None
+
+
 def fits(x: npt.ArrayLike, y: npt.ArrayLike, srid: int) -> npt.NDArray[np.bool_]:
     """For each point whether its numbers are finite and can be meant in the system (see number_bounds)."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)

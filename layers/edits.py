@@ -246,6 +246,31 @@ def retire(conn: Connection, code: str, *, base_id: int, actor: str, reason: str
     return versions(conn, code)[-1]
 
 
+def revive(conn: Connection, code: str, *, base_id: int, srid: int, actor: str, reason: str) -> Version:
+    """Bring back a component that was retired by mistake: as it was, under its code, from now on.
+
+    base_id : its last version. Reviving one that stands is harmless. Raises Overlapping when ``base_id`` is not the
+    last; Invalid when what it was cannot be any more (its class, a unit or its place is gone).
+    """
+    conn.execute(query("layers", "hold_grid"))
+    conn.execute(query("layers", "lock_component"), {"code": code})
+    past = versions(conn, code)
+    last, base = past[-1], _base(past, base_id)
+    if last.until is None:
+        return last
+    if last.id != base.id:
+        _refuse_clash(past, base, last, {}, list(changed_fields(base, last)))
+    fit, district = _fit(conn, last.fields, last.class_code, last.edition, srid)
+    if district != code[:6]:
+        _wrong(
+            "geometry", f"it stood in {district or 'no district'} of today", f"其位置现属于 {district or '市域之外'}"
+        )
+    at = conn.execute(query("layers", "revive_instant"), {"code": code}).scalar_one()
+    number = record_change(conn, since=at, actor=actor, reason=reason).change_id
+    _write(conn, code, last.edition, last.class_code, fit, at, number, srid)
+    return version_at(conn, code)
+
+
 def _end(conn: Connection, now: Version, at: datetime, change_id: int) -> None:
     if conn.execute(query("layers", "end_component"), {"id": now.id, "at": at, "change_id": change_id}).rowcount != 1:
         raise Conflict(
@@ -284,8 +309,8 @@ def _refuse_retired(now: Version) -> NoReturn:
     raise Conflict(
         f"component {now.code} was retired by {now.ended_by} ({now.ended_why})",
         f"部件 {now.code} 已由 {now.ended_by} 注销（{now.ended_why}）",
-        mend="add a new one if it stands again: codes are not used twice",
-        mend_zh="如已恢复，请新增部件；编码不得重复使用",
+        mend="if that was a mistake, revive it; add a new one if another stands there: codes are not used twice",
+        mend_zh="如属误注销，请恢复该部件；如系新装，请新增部件，编码不得重复使用",
         code=now.code,
     )
 

@@ -78,3 +78,20 @@ create or replace function layers.edition_at(at timestamptz) returns text langua
     (select f.edition from layers.edition_in_force f order by f.since limit 1))
 $$;
 comment on function layers.edition_at is 'The edition of the catalogue in force at an instant; null: now. Before the first one, the first one';
+
+-- A component's facts by name, attributes as attrs.NAME, what is unknown left out: what two versions differ in.
+create or replace function layers.component_facts(k layers.component) returns jsonb language sql stable as $$
+  select jsonb_strip_nulls(jsonb_build_object('name_zh', k.name_zh, 'state', k.state,
+      'supervising_unit', (select u.code from layers.unit u where u.id = k.supervising_unit_id),
+      'owner_unit', (select u.code from layers.unit u where u.id = k.owner_unit_id),
+      'maintainer_unit', (select u.code from layers.unit u where u.id = k.maintainer_unit_id),
+      'surveyed_on', k.surveyed_on, 'changed_on', k.changed_on, 'data_source', k.data_source, 'source_key', k.source_key))
+    || coalesce((select jsonb_object_agg('attrs.' || a.key, a.value) from jsonb_each(k.attrs) a), '{}')
+$$;
+comment on function layers.component_facts is 'The facts of a version by name, without its place';
+
+create or replace function layers.differing(old jsonb, new jsonb) returns jsonb language sql immutable as $$
+  select coalesce(jsonb_object_agg(n.name, jsonb_build_array(old -> n.name, new -> n.name)), '{}')
+  from jsonb_object_keys(old || new) n (name) where old -> n.name is distinct from new -> n.name
+$$;
+comment on function layers.differing is 'By name: the value before and after, of what differs';

@@ -567,6 +567,8 @@ where (cast(:classes as text[]) is null or exists (select from unnest(cast(:clas
     or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
 order by k.code;
 
+-- ── one component through time ─────────────────────────────────────────────
+
 -- name: versions_of_component
 select k.id, k.code, k.edition, k.class_code, k.name_zh, k.cell_code, k.state, s.code as supervising_unit, o.code as owner_unit,
   m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.attrs, st_asbinary(k.geom) as geom,
@@ -586,6 +588,9 @@ select pg_advisory_xact_lock(hashtextextended('wanmi:component:' || :code, 0));
 -- name: edit_instant
 select greatest(clock_timestamp(), coalesce(max(lower(k.valid)) + interval '1 microsecond', '-infinity'))
 from layers.component k where k.code = :code and upper_inf(k.valid);
+
+-- name: revive_instant
+select greatest(clock_timestamp(), max(upper(k.valid))) from layers.component k where k.code = :code;
 
 -- name: end_component
 update layers.component k set valid = tstzrange(lower(k.valid), :at), ended_change_id = :change_id
@@ -619,4 +624,101 @@ select code from layers.edit_key where actor = :actor and key = :key;
 -- name: keep_edit_key
 insert into layers.edit_key (actor, key, code) values (:actor, :key, :code);
 
--- ── one component through time ─────────────────────────────────────────────
+-- name: census_progress
+-- Of each community and class: what stands, what was seen since a day and differs from then, what was seen when; what went.
+-- Where history begins after that day, what it begins with is not new.
+with start as materialized (select greatest(cast(:since_at as timestamptz), min(lower(valid))) as at from layers.component),
+standing as (
+  select coalesce(left(k.cell_code, 12), '') as community, k.class_code, k.edition,
+    case when k.surveyed_on >= cast(:since_on as date) then 'surveyed' when k.surveyed_on >= cast(:fresh_on as date) then 'to_confirm'
+      else 'stale' end as standing,
+    case when lower(k.valid) <= start.at then 'same'
+      when b.id is null then 'new'
+      when (k.name_zh, k.state, k.supervising_unit_id, k.owner_unit_id, k.maintainer_unit_id, k.changed_on, k.attrs)
+        is distinct from (b.name_zh, b.state, b.supervising_unit_id, b.owner_unit_id, b.maintainer_unit_id, b.changed_on, b.attrs)
+        or not st_orderingequals(k.geom, b.geom) then 'changed'
+      else 'same' end as fate
+  from start cross join layers.component k
+  left join layers.component b on lower(k.valid) > start.at and b.code = k.code and b.valid @> start.at
+  where upper_inf(k.valid)
+    and (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
+    and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  union all
+  select coalesce(left(k.cell_code, 12), ''), k.class_code, k.edition, 'gone', 'gone'
+  from start join layers.component k on not upper_inf(k.valid) and k.valid @> start.at
+  where not exists (select from layers.component n where n.code = k.code and upper_inf(n.valid))
+    and (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
+    and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))),
+counted as (
+  select community, class_code, max(edition) as edition, count(*) filter (where standing <> 'gone') as components,
+    count(*) filter (where standing = 'surveyed') as surveyed, count(*) filter (where standing = 'surveyed' and fate = 'new') as new,
+    count(*) filter (where standing = 'surveyed' and fate = 'changed') as changed,
+    count(*) filter (where standing = 'to_confirm') as to_confirm, count(*) filter (where standing = 'stale') as stale,
+    count(*) filter (where standing = 'gone') as gone
+  from standing group by community, class_code)
+select c.community, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.components, c.surveyed, c.new, c.changed,
+  c.to_confirm, c.stale, c.gone
+from counted c join layers.class l on l.edition = c.edition and l.code = c.class_code order by c.community, c.class_code;
+
+-- name: component_differences
+-- What differs between two instants; a component that came and went in between does not.
+with touched as (
+  select k.code from layers.component k
+  where upper_inf(k.valid) and lower(k.valid) > :first_at and lower(k.valid) <= :last_at and (cast(:west as float8) is null
+    or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
+  union
+  select k.code from layers.component k
+  where not upper_inf(k.valid) and k.valid && tstzrange(:first_at, :last_at, '[]')
+    and (lower(k.valid) > :first_at and lower(k.valid) <= :last_at or upper(k.valid) > :first_at and upper(k.valid) <= :last_at)
+    and (cast(:west as float8) is null
+      or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))),
+pairs as (
+  select t.code, o.id as old_id, n.id as new_id, coalesce(n.class_code, o.class_code) as class_code,
+    coalesce(n.edition, o.edition) as edition, o.cell_code as old_cell, n.cell_code as new_cell,
+    layers.differing(layers.component_facts(o), layers.component_facts(n)) as fields,
+    case when st_orderingequals(o.geom, n.geom) then 0
+      when st_dimension(o.geom) = 0 and st_dimension(n.geom) = 0 then st_distance(o.geom, n.geom)
+      else st_hausdorffdistance(o.geom, n.geom) end as moved_m,
+    o.geom as old_geom, coalesce(n.geom, o.geom) as geom, coalesce(n.change_id, o.ended_change_id) as change_id,
+    coalesce(lower(n.valid), upper(o.valid)) as at
+  from touched t
+  left join layers.component o on o.code = t.code and o.valid @> cast(:first_at as timestamptz)
+  left join layers.component n on n.code = t.code and n.valid @> cast(:last_at as timestamptz)
+  where o.id is distinct from n.id
+    and (cast(:classes as text[]) is null or exists (
+      select from unnest(cast(:classes as text[])) p where starts_with(coalesce(n.class_code, o.class_code), p)))
+    and (cast(:areas as text[]) is null or exists (
+      select from unnest(cast(:areas as text[])) p where starts_with(o.cell_code, p) or starts_with(n.cell_code, p)))),
+differing as (
+  select p.*, count(*) over () as matched, case when old_id is null then 'new' when new_id is null then 'retired'
+    when not st_orderingequals(old_geom, geom) then 'moved' else 'changed' end as fate
+  from pairs p where old_id is null or new_id is null or fields <> '{}' or not st_orderingequals(old_geom, geom))
+select d.code, d.class_code, l.name_zh as class_zh, l.name_en as class_en, d.fate,
+  case when d.old_id is not null and d.new_id is not null then d.fields else '{}' end as fields, d.moved_m, d.old_cell, d.new_cell,
+  d.at, c.actor, c.reason, d.geom, d.matched
+from differing d join layers.class l on l.edition = d.edition and l.code = d.class_code join gis.change c on c.id = d.change_id
+where d.code > :after order by d.code limit :most;
+
+-- name: list_components
+-- The components that held at an instant ('infinity': that hold now), a page of them.
+select k.code, k.id as version, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.name_zh, k.state, k.cell_code,
+  s.code as supervising_unit, o.code as owner_unit, m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source,
+  k.attrs, lower(k.valid) as since, st_asgeojson(st_transform(k.geom, 4326), 9)::json as geometry
+from layers.components_at(cast(:at as timestamptz)) k
+join layers.class l on l.edition = k.edition and l.code = k.class_code
+left join layers.unit s on s.id = k.supervising_unit_id
+left join layers.unit o on o.id = k.owner_unit_id
+left join layers.unit m on m.id = k.maintainer_unit_id
+where k.code > :after
+  and (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:west as float8) is null
+    or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
+order by k.code limit :most;
+
+-- name: count_components_at
+select count(*) from layers.components_at(cast(:at as timestamptz)) k
+where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:west as float8) is null
+    or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)));
