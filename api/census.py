@@ -54,7 +54,7 @@ def look_at(
     with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
         areas = AREAS.read(conn, profile.srid)
     seen = look(file, Extent.of(areas, profile.srid), layer=layer, encoding=encoding)
-    show(look_lines(seen), settings)
+    show(look_lines(seen, (profile.name_en, profile.name_zh)), settings)
     if draft is not None:
         draft.write_text(drafted(seen), encoding="utf-8")
         speaker(settings)(f"draft written to {draft}", f"草稿已写入 {draft}")
@@ -69,6 +69,7 @@ def import_file(
     out: Annotated[Path | None, typer.Option(help="GeoPackage of findings and differences, for QGIS.")] = None,
     commit: Annotated[bool, typer.Option("--commit", help="Make it the inventory, else a dry run.")] = False,
     skip_errors: Annotated[bool, typer.Option("--skip-errors", help="Leave out the rows that have an error.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace reports that are there.")] = False,
     note: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
     actor: ActorOption = None,
     city: CityOption = None,
@@ -80,15 +81,29 @@ def import_file(
     Example: wanmi census import manholes.zip --map manholes.toml --html report.html --out findings.gpkg
     """
     from api.censusreport import report_lines, write_geopackage, write_html
+    from gis.errors import Conflict
     from grids.areas import AREAS
     from grids.ground import GROUND
     from layers.census import import_census
     from layers.census_mapping import read_mapping
 
     settings: Settings = context.obj
+    read = read_mapping(mapping)
+    extent = read.extent if isinstance(read.extent, Path) else None
     for path, extension in ((html, ".html"), (out, ".gpkg")):
         _want_name(path, extension)
-    read = read_mapping(mapping)
+        _want_free(path, overwrite)
+        if (
+            path is not None
+            and path.exists()
+            and any(path.samefile(one) for one in (file, mapping, extent) if one is not None and one.exists())
+        ):
+            raise Conflict(
+                f"{path} is what is read",
+                f"{path} 是被读取的文件",
+                mend="choose another name for the report",
+                mend_zh="请为报告另选文件名",
+            )
     with opened(context, city, loaded=True) as (engine, profile, stages, _):
         with engine.begin() as conn, stages.stage("census", f"importing {file.name}", f"导入 {file.name}"):
             report = import_census(
@@ -247,7 +262,8 @@ def list_imports(context: typer.Context, city: CityOption = None) -> None:
         said_zh = "、".join(f"{FATES[fate][1]} {many:,}" for fate, many in counts.items() if many)
         undone = "" if row.undone_by is None else f"  undone by {row.undone_by}"
         undone_zh = "" if row.undone_by is None else f"  已由 {row.undone_by} 撤销"
-        head = f"{row.id:>5}  {at:%Y-%m-%d %H:%M}  {row.imported_by}  {row.file_name}  "
+        why = "" if row.reason == f"census {row.file_name}" else f"  {row.reason}"
+        head = f"{row.id:>5}  {at:%Y-%m-%d %H:%M}  {row.imported_by}  {row.file_name}{why}  "
         show([(head + said + undone, head + said_zh + undone_zh)], settings)
     if not imports:
         show([("no imports yet", "尚无导入")], settings)

@@ -10,6 +10,7 @@ from gis.look import FieldLook, LayerLook, Look
 
 Line = tuple[str, str]
 UNKNOWN = "C????"  #: a person must say it: the import refuses a mapping that still has it
+_OF_DRAWINGS = frozenset({"PaperSpace", "SubClasses", "Linetype", "EntityHandle", "Text"})  #: what GDAL adds
 LIKELY = 0.5  #: share of the rows in the city from which a system goes into the draft
 FLAGS = {
     "curved": ("rows with curves, read as straight pieces", "行含曲线，按折线读取"),
@@ -32,13 +33,13 @@ MEANINGS = {
 }
 
 
-def look_lines(look: Look) -> Iterator[Line]:
-    """The look in words, English and Chinese."""
+def look_lines(look: Look, city: Line) -> Iterator[Line]:
+    """The look in words, English and Chinese; ``city`` is the name of the city it is held against."""
     for layer in look.layers:
-        yield from _layer_lines(layer)
+        yield from _layer_lines(layer, city)
 
 
-def _layer_lines(layer: LayerLook) -> Iterator[Line]:
+def _layer_lines(layer: LayerLook, city: Line) -> Iterator[Line]:
     rows = "?" if layer.rows is None else f"{layer.rows:,}"
     shapes = ", ".join(f"{kind} {many:,}" for kind, many in layer.geometry.items())
     yield f"{layer.name}   {rows} rows   {layer.driver}", f"{layer.name}   {rows} 行   {layer.driver}"
@@ -57,7 +58,10 @@ def _layer_lines(layer: LayerLook) -> Iterator[Line]:
             f"    按“{one.zh}”读取，{one.share:.0%} 的行位于本市   crs = {_toml(one.reference.table())}",
         )
     if not layer.proposals:
-        yield "    no system known here puts them into the city", "    没有已知坐标系能使其落入本市"
+        yield (
+            f"    0% of the rows are in {city[0]} (another city: --city); no other system known here puts them there",
+            f"    没有行位于{city[1]}（其他城市请用 --city），其他已知坐标系也不能使其落入",
+        )
     if layer.bounds is not None:
         box = ", ".join(f"{side:.10g}" for side in layer.bounds)
         yield f"  extent    {box}", f"  范围    {box}"
@@ -91,7 +95,7 @@ def draft(look: Look) -> str:
         '# "words of the file" = "code of the unit"',
     ]
     for layer in look.layers:
-        parts += ["", *_layer_draft(layer, several=len(look.layers) > 1)]
+        parts += ["", *_layer_draft(layer, several=layer.several or len(look.layers) > 1)]
     return "\n".join(parts) + "\n"
 
 
@@ -107,6 +111,8 @@ def _layer_draft(layer: LayerLook, *, several: bool) -> Iterator[str]:
     if likely and (layer.system_said is None or len(likely) > 1):
         best = likely[0]
         yield f"crs = {_toml(best.reference.table())}   # {best.en}: {best.share:.0%} of the rows are in the city"
+    elif layer.system_said is None:
+        yield '# crs = 4545                    # the file does not say its system: EPSG number, "gcj02" or "bd09"'
     if "class_code" not in used:
         yield f'class = "{UNKNOWN}"'
     for meaning, field in used.items():
@@ -116,7 +122,8 @@ def _layer_draft(layer: LayerLook, *, several: bool) -> Iterator[str]:
         yield "[layer.classes]"
         for value in kinds.values or kinds.samples:
             yield f'{_toml(value)} = "{UNKNOWN}"'
-    rest = [field for field in layer.fields if field not in used.values()]
+    unused = {*layer.places, *(_OF_DRAWINGS if layer.driver == "DXF" else ())}
+    rest = [field for field in layer.fields if field not in used.values() and field.name not in unused]
     if rest:
         yield "[layer.attributes]"
     for field in rest:

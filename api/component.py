@@ -22,7 +22,7 @@ Code = Annotated[str, typer.Argument(help="Code of the component, 16 or 17 digit
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="FIELD=VALUE, attrs.NAME=VALUE; nothing behind = takes it away.")
 ]
-CrsOption = Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")]
+CrsOption = Annotated[str, typer.Option(help="System of the numbers: an EPSG code, gcj02 or bd09.")]
 BaseOption = Annotated[int | None, typer.Option(help="Version that the edit started from; today's if not said.")]
 ReasonOption = Annotated[str, typer.Option(help="Why, for the history.")]
 NEGATIVE = {"ignore_unknown_options": True}  # -77.03 is a longitude
@@ -36,6 +36,32 @@ def frame() -> None:
 
     Example: wanmi component history 6109020101000001
     """
+
+
+@component.command("show")
+def show_component(
+    context: typer.Context,
+    code: Code,
+    at: Annotated[str | None, typer.Option(help="ISO day or instant; now if not said.")] = None,
+    city: CityOption = None,
+) -> None:
+    """Show a component, today or as it was at an instant.
+
+    显示部件现状,或某一时间的内容。
+
+    Example: wanmi component show 6109020101000001
+    """
+    from api.gridfiles import instant
+    from layers.edits import version_at
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
+        version = version_at(conn, code, instant(at, profile) if at else None)
+    fields = {name: value for name, value in version.fields.items() if name != "attrs"}
+    attrs = {f"attrs.{name}": value for name, value in version.fields["attrs"].items()}
+    facts = {"code": version.code, "version": version.id, "class": version.class_code, "cell": version.cell_code}
+    for name, value in {**facts, **fields, **attrs}.items():
+        show([(f"{name:<18}{_said(value)}", f"{name:<18}{_said(value)}")], settings)
 
 
 @component.command("history")
@@ -75,7 +101,7 @@ def add(
     y: Annotated[float, typer.Argument(help="North in metres, or latitude.")],
     reason: ReasonOption,
     fields: SetOption = None,
-    crs: CrsOption = 4326,
+    crs: CrsOption = "4326",
     actor: ActorOption = None,
     city: CityOption = None,
 ) -> None:
@@ -91,7 +117,9 @@ def add(
     given = read_fields(fields or [])
     with opened(context, city, loaded=True) as (engine, profile, _, _), engine.begin() as conn:
         whole = {**given, "geometry": _point(x, y, crs, profile.srid)}
-        made = edits.add(conn, class_code, whole, srid=profile.srid, actor=actor or user_name(), reason=reason)
+        made, _ = edits.add(
+            conn, class_code.upper(), whole, srid=profile.srid, actor=actor or user_name(), reason=reason
+        )
     _tell(made, settings)
 
 
@@ -102,7 +130,7 @@ def change(
     reason: ReasonOption,
     fields: SetOption = None,
     move: Annotated[tuple[float, float] | None, typer.Option(help="X Y: where it stands now.")] = None,
-    crs: CrsOption = 4326,
+    crs: CrsOption = "4326",
     base: BaseOption = None,
     actor: ActorOption = None,
     city: CityOption = None,
@@ -120,9 +148,11 @@ def change(
     with opened(context, city, loaded=True) as (engine, profile, _, _), engine.begin() as conn:
         if move is not None:
             given["geometry"] = _point(*move, crs, profile.srid)
-        base_id = edits.version_at(conn, code).id if base is None else base
-        who = actor or user_name()
+        now = edits.version_at(conn, code).id
+        base_id, who = now if base is None else base, actor or user_name()
         made = edits.change(conn, code, given, base_id=base_id, srid=profile.srid, actor=who, reason=reason)
+    if made.id == now:
+        show([("nothing changed: it is so already", "没有变化：内容已是如此")], settings)
     _tell(made, settings)
 
 
@@ -216,6 +246,7 @@ def retire(
 def read_fields(words: Sequence[str]) -> dict[str, Any]:
     """FIELD=VALUE words as fields; days as dates, attributes as JSON where they are JSON. Invalid for other words."""
     from gis.errors import Invalid
+    from layers.census_rows import STATES
 
     fields: dict[str, Any] = {}
     for word in words:
@@ -227,6 +258,22 @@ def read_fields(words: Sequence[str]) -> dict[str, Any]:
                 mend="for instance --set state=damaged",
                 mend_zh="例如 --set state=damaged",
             )
+        if name == "geometry":
+            raise Invalid(
+                "a component is moved with --move X Y",
+                "移动部件请用 --move X Y",
+                mend="lines and polygons are edited over HTTP, or by a census",
+                mend_zh="线、面部件请通过 HTTP 或普查导入修改",
+                field="geometry",
+            )
+        if name == "attrs":
+            raise Invalid(
+                "attributes are set one by one",
+                "属性须逐项设置",
+                mend="for instance --set attrs.lamps=2",
+                mend_zh="例如 --set attrs.lamps=2",
+                field="attrs",
+            )
         if name.startswith("attrs."):
             fields.setdefault("attrs", {})[name[6:]] = _json(value)
         elif name.endswith("_on") and value:
@@ -235,24 +282,27 @@ def read_fields(words: Sequence[str]) -> dict[str, Any]:
             except ValueError:
                 fields[name] = value  # refused with its field
         else:
-            fields[name] = value or None
+            fields[name] = STATES.get(value, value) if name == "state" and value else value or None
     return fields
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
-def _point(x: float, y: float, crs: int, srid: int) -> Any:
+def _point(x: float, y: float, crs: str, srid: int) -> Any:
     from shapely import Point
 
     from gis.place import Place
+    from gis.reference import Reference
 
-    place = Place(x, y, crs).to(srid)
-    return Point(place.x, place.y)
+    reference = Reference.parse(crs)
+    if reference.srid is not None:
+        Place(x, y, reference.srid)  # refuses numbers that cannot be meant
+    return reference.to_city([Point(x, y)], srid)[0]
 
 
 def _tell(version: Version, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from api.componentshapes import (
 from api.deps import House, InHouse, Who, editor
 from gis.crs import GEODETIC, fits, reproject
 from gis.errors import Invalid, UnfitCoordinates
+from gis.reference import Reference
 from layers import edits
 from layers.edits import FIELDS, Version
 
@@ -60,16 +62,25 @@ def component_versions(
     return tagged(request, ComponentPast, data, private=house.reading == "accounts")
 
 
-@router.post("/components", status_code=201, response_model=ComponentVersion, responses=problems(409))
+@router.post(
+    "/components",
+    status_code=201,
+    response_model=ComponentVersion,
+    responses={
+        200: {"model": ComponentVersion, "description": "the key was seen before: its component"},
+        **problems(409),
+    },
+)
 def add_component(request: Request, house: InHouse, who: Who, new: NewComponent, key: Key = None) -> Response:
     """Add a component: it gets the next code of its class in the district where it stands. For GIS editors."""
     with house.begin_writing() as conn:
         actor = editor(who, conn)
         fields = {**new.given(), "geometry": _shape(house, new.geometry, new.crs)}
-        made = edits.add(
+        made, fresh = edits.add(
             conn, new.class_, fields, srid=house.city.srid, actor=actor.name, reason=new.reason, key=key or None
         )
-    answer = tagged(request, ComponentVersion, _facts(house, made, None), status=201, private=True)
+    status = 201 if fresh else 200
+    answer = tagged(request, ComponentVersion, _facts(house, made, None), status=status, private=True)
     answer.headers["Location"] = f"/components/{made.code}"
     return answer
 
@@ -89,7 +100,9 @@ def change_component(request: Request, house: InHouse, who: Who, code: Code, edi
         made = edits.change(
             conn, code, fields, base_id=edit.base, srid=house.city.srid, actor=actor.name, reason=edit.reason
         )
-    return tagged(request, ComponentVersion, _facts(house, made, None), private=True)
+        past = edits.versions(conn, code)
+    before = next((old for old, new in pairwise(past) if new.id == made.id), None)
+    return tagged(request, ComponentVersion, _facts(house, made, before), private=True)
 
 
 @router.post("/components/{code}/retire", response_model=ComponentVersion, responses=problems(409))
@@ -129,7 +142,7 @@ def _shape(house: House, given: dict[str, Any], crs: int) -> Any:
             mend_zh="经度在前、纬度在后；请用 crs 注明坐标系",
             field="geometry",
         )
-    return reproject(shape, crs, house.city.srid)
+    return Reference.parse(crs).to_city([shape], house.city.srid)[0]
 
 
 def _no_geometry() -> Invalid:

@@ -61,7 +61,8 @@ def export(
             overwrite=overwrite,
         )
         done = export_layer(conn, profile, file, wanted)
-    lines = [(f"{file}: {done.rows:,} rows", f"{file}:{done.rows:,} 条记录")]
+    written = ", ".join(str(file.parent / name) for name in done.files)
+    lines = [(f"{written}: {done.rows:,} rows", f"{written}:{done.rows:,} 条记录")]
     lines += [
         (f"{file.parent / name}: the mapping to read it back", f"{file.parent / name}:读回用的映射文件")
         for name in done.beside

@@ -55,6 +55,7 @@ class Exported:
     """What was written."""
 
     rows: int
+    files: tuple[str, ...]  #: names of what was written, beside those that come with it
     beside: tuple[str, ...]  #: names of files that came with it
     losses: tuple[Pair, ...] = field(default=())  #: what the format cannot hold, English and Chinese
 
@@ -105,6 +106,14 @@ def export_layer(conn: Connection, city: City, path: Path, wanted: Wanted) -> Ex
     drawn_as = rows[_DRAWN[wanted.layer]].fillna("0") if wanted.layer in _DRAWN else None
     frame, system = _in_system(_zoned(frame, city, suffix), city, wanted.crs, suffix)
     losses += _lost(suffix, system)
+    named = [str(name) for name in frame.columns.drop(frame.geometry.name)]
+    if suffix in (".shp", ".zip"):
+        short = shapefile_names(named, encoding_named(path, wanted.encoding))
+        cut = ", ".join(f"{name} → {made}" for name, made in short.items() if made != name)
+        losses += [(f"names of fields are cut to 10 bytes: {cut}", f"字段名截断为 10 字节：{cut}")] if cut else []
+    files = [path.name]
+    if suffix == ".shp":
+        files = [f"{stem}.shp" for stem in shapefile_stems(path.stem, frame.geometry.to_numpy())]
     beside = _beside(path, made, frame, city, system, wanted) if made is not None else {}
     if drawn_as is not None and suffix == ".dxf":
         frame = frame.assign(drawn_as=drawn_as.astype(str).to_numpy())
@@ -117,7 +126,7 @@ def export_layer(conn: Connection, city: City, path: Path, wanted: Wanted) -> Ex
         drawn_as="drawn_as" if drawn_as is not None and suffix == ".dxf" else None,
         beside=beside,
     )
-    return Exported(rows=len(frame), beside=tuple(beside), losses=tuple(losses))
+    return Exported(rows=len(frame), files=tuple(files), beside=tuple(beside), losses=tuple(losses))
 
 
 # ── rows ────────────────────────────────────────
@@ -226,8 +235,8 @@ def _zoned(frame: gpd.GeoDataFrame, city: City, suffix: str) -> gpd.GeoDataFrame
 def _in_system(
     frame: gpd.GeoDataFrame, city: City, crs: Reference | None, suffix: str
 ) -> tuple[gpd.GeoDataFrame, Reference]:
-    """The rows in the system wanted; KML knows only degrees."""
-    wanted = crs or Reference(GEODETIC if suffix == ".kml" else city.srid)
+    """The rows in the system wanted; KML knows only degrees, and GeoJSON is understood everywhere only in degrees."""
+    wanted = crs or Reference(GEODETIC if suffix in (".kml", ".geojson") else city.srid)
     if suffix == ".kml" and wanted != Reference(GEODETIC):
         raise Invalid(
             "KML is always in degrees of WGS 84",
@@ -254,6 +263,8 @@ def _lost(suffix: str, system: Reference) -> list[Pair]:
     if system.srid in SCRAMBLED or not _plain(system) or suffix in (".csv", ".dxf"):
         en, zh = system.said()
         found.append((f"the file cannot say its system: it is {en}", f"文件无法说明坐标系：实际为 {zh}"))
+    if suffix == ".geojson" and system != Reference(GEODETIC):
+        found.append(("other programs take GeoJSON for degrees of WGS 84", "其他软件会将 GeoJSON 视为 WGS 84 经纬度"))
     return found
 
 
@@ -266,6 +277,7 @@ def _beside(
         return {}
     names: Mapping[str, str] | None = None
     layers: tuple[str, ...] = ()
+    stems: tuple[str, ...] = (path.stem,)
     if suffix in (".shp", ".zip"):
         stems = tuple(shapefile_stems(path.stem, frame.geometry.to_numpy()))
         layers = stems if suffix == ".zip" and len(stems) > 1 else ()
@@ -273,4 +285,6 @@ def _beside(
         names = shapefile_names([str(name) for name in frame.columns.drop(frame.geometry.name)], encoding)
     table: Any = system.table()
     crs = table["crs"] if set(table) == {"crs"} else table
-    return {f"{path.name}.census.toml": mapping_back(made, names, crs=crs, layers=layers)}
+    text = mapping_back(made, names, crs=crs, layers=layers)
+    parts = stems if suffix == ".shp" else [path.stem]
+    return {f"{part}{path.suffix}.census.toml": text for part in parts}

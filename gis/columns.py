@@ -48,6 +48,13 @@ def _series(column: Any) -> Any:
     """Whole numbers with gaps as Python integers and None; lists as lists; the rest as pandas has it."""
     if pa.types.is_list(column.type) or pa.types.is_struct(column.type) or pa.types.is_map(column.type):
         return pd.Series(column.to_pylist(), dtype=object)
+    if pa.types.is_decimal(column.type):
+        values = column.to_pylist()
+        whole = all(value is None or value == value.to_integral_value() for value in values)
+        read = int if whole else float
+        return pd.Series([None if value is None else read(value) for value in values], dtype=object)
+    if pa.types.is_fixed_size_list(column.type) or pa.types.is_large_list(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
     return column.to_pandas(integer_object_nulls=True, date_as_object=True)
 
 

@@ -1,10 +1,10 @@
 """Vector files that GIS staff have, read with every fault named.
 
 Shapefile (plain, in a folder or zipped; GBK or UTF-8), GeoPackage, file geodatabase (a folder, or zipped), DXF, KML and
-KMZ, GML, GeoJSON, GeoJSONSeq, TopoJSON, FlatGeobuf, GeoParquet, OSM PBF, MapInfo, and CSV with a column of WKT or with
-two of coordinates. ``open_vector`` reads in batches, so that memory does not grow with the file; ``read_vector`` reads
-a whole layer and settles its system. Writing is in gis/written.py. Whatever is missing, empty or broken is UnfitFile
-with the file, the row (from 1) and the field.
+KMZ, GML, GeoJSON, GeoJSONSeq, TopoJSON, FlatGeobuf, GeoParquet, OSM PBF, and CSV or Excel (xlsx) with a column of WKT
+or with two of coordinates. ``open_vector`` reads in batches, so that memory does not grow with the file;
+``read_vector`` reads a whole layer and settles its system. Writing is in gis/written.py. Whatever is missing, empty or
+broken is UnfitFile with the file, the row (from 1) and the field.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def open_vector(path: Path, *, layer: str | None = None, encoding: str | None = 
     held = ExitStack()
     try:
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="wanmi-")))
-        found = sources(path, scratch, encoding)
+        found = sources(path, scratch, encoding, layer)
         source = _chosen(path, found, layer)
         makes = {"ogr": _ogr, "table": _table, "parquet": _parquet}
         content = makes[source.kind](path, source, encoding)

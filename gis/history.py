@@ -35,5 +35,14 @@ class Version:
 
 def record_change(conn: Connection, *, since: datetime, actor: str, reason: str, source: str | None = None) -> Version:
     """A new change: who, why, resting on which source; its rows hold from ``since`` on."""
+    for name, text in (("actor", actor), ("reason", reason)):
+        if not text.strip() or "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise Invalid(
+                f"{name}: must be words in UTF-8",
+                f"{name}：应为非空的 UTF-8 文本",
+                mend="say who does it and why",
+                mend_zh="请写明操作人与原因",
+                field=name,
+            )
     row = conn.execute(query("gis", "record_change"), {"actor": actor, "reason": reason, "source": source})
     return Version(since, int(row.scalar_one()))

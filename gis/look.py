@@ -90,6 +90,8 @@ class LayerLook:
     proposals: tuple[Proposal, ...]  #: systems in which the sample lies in the city, likeliest first
     bounds: tuple[float, float, float, float] | None  #: of the sample, in the file's numbers
     fields: tuple[FieldLook, ...]
+    places: tuple[str, ...] = ()  #: columns of a table that hold the place
+    several: bool = False  #: whether the file has other layers with geometry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,8 @@ def _layer(file: VectorFile, extent: Extent | None) -> LayerLook:
         system_said=None if file.crs is None else Reference.of_file(file.crs).said(),
         proposals=tuple(propose(file.crs, x, y, extent)) if extent is not None else (),
         bounds=(float(west), float(south), float(east), float(north)) if len(boxes) else None,
+        places=file.geometry_fields,
+        several=sum(info.geometry_type is not None for info in file.layers) > 1,
         fields=tuple(_field(frame[name], kind) if name in frame else _blank(name, kind) for name, kind in file.fields),
     )
 
@@ -183,6 +187,8 @@ def _short(text: str) -> str:
 
 def _meanings(name: str, values: pd.Series, distinct: int) -> tuple[str, ...]:
     """What the field may be: by its values where they say it, then by its name."""
+    if not distinct:
+        return ()
     plain = re.sub(r"[\s_\-]", "", name).lower()
     by_value = [meaning for meaning, fits in _VALUES.items() if len(values) and all(map(fits, values))]
     by_name = [meaning for meaning, names in _NAMES.items() if plain in names]

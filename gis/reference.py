@@ -238,7 +238,9 @@ class Reference:
         if self.helmert4 is not None and not self.crs.is_projected:
             raise _unfit("helmert4 leads to a plane: crs must be a projected system", "四参数的 crs 应为投影坐标系")
         if self.helmert7 is not None and "from" in seven:
-            base, said = self.crs.geodetic_crs, CRS.from_user_input(seven["from"])
+            if not isinstance(seven["from"], int) or isinstance(seven["from"], bool):
+                raise _unfit("helmert7.from must be an EPSG number", "helmert7.from 应为 EPSG 编号")
+            base, said = self.crs.geodetic_crs, crs_of(seven["from"])
             if base is None or base.ellipsoid != said.ellipsoid:
                 raise _unfit(
                     f"helmert7.from is not the datum of {self.crs.name}",

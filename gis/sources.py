@@ -19,12 +19,13 @@ import pyogrio.raw
 from gis.archives import unpack
 from gis.dbf import Encoding, encoding_of, shown, text_codec
 from gis.errors import UnfitFile, unfit, unreadable
+from gis.spreadsheets import sheets
 from gis.whole import records_of, want_whole
 
 PARQUET = (".parquet", ".geoparquet")
 TABLES = (".csv", ".txt", ".tsv")
 JSON = (".geojson", ".json", ".topojson", ".geojsonl", ".geojsons", ".ndjson")
-_ALONE = (*PARQUET, *TABLES, *JSON, ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".dxf", ".pbf", ".osm")
+_ALONE = (*PARQUET, *TABLES, *JSON, ".xlsx", ".gpkg", ".fgb", ".kml", ".kmz", ".gml", ".dxf", ".pbf", ".osm")
 #: what may be read; GDAL knows more, some of which lead to other files and addresses (OGR_VRT)
 DRIVERS = frozenset(
     [
@@ -71,10 +72,11 @@ class Source:
         return {"encoding": CARRIER} if self.driver == "ESRI Shapefile" else {}
 
 
-def sources(path: Path, scratch: Path, encoding: str | None = None) -> list[Source]:
+def sources(path: Path, scratch: Path, encoding: str | None = None, only: str | None = None) -> list[Source]:
     """The layers of a file, or of the shapefiles and databases in a folder or a zip file. UnfitFile names the fault.
 
     scratch : an empty folder for what is unpacked; encoding: of a shapefile's texts, if a person says it
+    only    : the layer that is wanted: of the others in a container only the names are read
     """
     want_file(path)
     suffix = path.suffix.lower()
@@ -82,7 +84,7 @@ def sources(path: Path, scratch: Path, encoding: str | None = None) -> list[Sour
         return _inside(path, unpack(path, scratch), encoding)
     if path.is_dir() and suffix != ".gdb":
         return _inside(path, path, encoding)
-    return _sources(path, path, scratch, encoding)
+    return _sources(path, path, scratch, encoding, only)
 
 
 def want_file(path: Path) -> None:
@@ -125,12 +127,14 @@ def _inside(path: Path, folder: Path, encoding: str | None) -> list[Source]:
     ]
 
 
-def _sources(path: Path, file: Path, scratch: Path, encoding: str | None) -> list[Source]:
+def _sources(path: Path, file: Path, scratch: Path, encoding: str | None, only: str | None = None) -> list[Source]:
     suffix = file.suffix.lower()
     if suffix in PARQUET:
         return [Source(file.stem, "parquet", file, driver="GeoParquet")]
     if suffix in TABLES:
         return [Source(file.stem, "table", file, driver="CSV")]
+    if suffix == ".xlsx":
+        return [Source(name, "table", one, driver="XLSX") for name, one in sheets(path, file, scratch)]
     if suffix == ".kmz":  # unpacked: GDAL reads one with all but its fields
         return [one for inner in _drawings(path, file, scratch) for one in _sources(path, inner, scratch, encoding)]
     known = _shapefile(path, file, encoding) if suffix == ".shp" else None
@@ -139,8 +143,12 @@ def _sources(path: Path, file: Path, scratch: Path, encoding: str | None) -> lis
         file = _linked(file, scratch)
     with opening(path):
         found = []
-        for inner, kind in pyogrio.list_layers(file):
-            source = Source(str(inner), "ogr", file, str(inner), kind, encoding=known)
+        layers = [(str(inner), kind) for inner, kind in pyogrio.list_layers(file)]
+        for inner, kind in layers:
+            source = Source(inner, "ogr", file, inner, kind, encoding=known)
+            if only != inner and only in dict(layers):
+                found.append(source)
+                continue
             if suffix == ".shp":
                 source = replace(source, name=file.stem, driver="ESRI Shapefile")
             info = pyogrio.read_info(file, layer=inner, **source.options)

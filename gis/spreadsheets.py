@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 from datetime import date, datetime
+from datetime import time as clock
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import geopandas as gpd
 import pandas as pd
 import shapely
 
-from gis.errors import unfit
+from gis.errors import unfit, unreadable
 
 MOST_ROWS = 1_048_575  #: of a sheet, beside its heading
 MOST_TEXT = 32_767  #: characters of a cell
+MOST_BYTES = 512 * 2**20  #: of a workbook that is read, unpacked
 _STILL = (1980, 1, 1, 0, 0, 0)
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -83,6 +85,67 @@ def write_xlsx(table: pd.DataFrame, path: Path, said: Path) -> None:
             still = zipfile.ZipInfo(member.filename, date_time=_STILL)
             still.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(still, content)
+
+
+def sheets(said: Path, path: Path, scratch: Path) -> list[tuple[str, Path]]:
+    """The sheets of a workbook as CSV files in ``scratch``, by name: first row the names of the columns, dates as days.
+
+    UnfitFile (about ``said``) for what is no workbook, holds nothing, or is too large to be read whole.
+    """
+    from openpyxl import load_workbook
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MOST_BYTES:
+            raise unfit(
+                said,
+                f"holds over {MOST_BYTES >> 20} MB when unpacked",
+                f"解压后超过 {MOST_BYTES >> 20} MB",
+                mend="save it as CSV (UTF-8)",
+                mend_zh="请另存为 CSV（UTF-8）",
+            )
+        book = load_workbook(path, read_only=True, data_only=True)
+        made = []
+        for number, sheet in enumerate(book.worksheets):
+            rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+            rows = [row for row in rows if any(value is not None for value in row)]
+            if len(rows) < 2:
+                continue
+            names = [f"field_{n}" if name is None else str(name).strip() for n, name in enumerate(rows[0], start=1)]
+            table = pd.DataFrame([row[: len(names)] for row in rows[1:]], columns=names, dtype=object).infer_objects()
+            folder = scratch / f"sheet{number}"
+            folder.mkdir()
+            write_csv(_days(table), folder / "sheet.csv", "utf-8")
+            made.append((str(sheet.title), folder / "sheet.csv"))
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OSError,
+        SyntaxError,
+    ) as bad:
+        raise unreadable(said, bad) from bad
+    if not made:
+        raise unfit(said, "holds no rows", "没有任何记录", mend="choose another file", mend_zh="请选择其他文件")
+    return made
+
+
+def _days(table: pd.DataFrame) -> pd.DataFrame:
+    """Instants at midnight as days: a workbook knows no other days."""
+    for at, name in enumerate(table.columns):
+        column = table.iloc[:, at].astype(object)
+        known = [value for value in column if value is not None and value == value]
+        if known and all(isinstance(value, datetime | date) for value in known):
+            days = [
+                value.date() if isinstance(value, datetime) and value.time() == clock() else value
+                for value in (None if value is None or value != value else value for value in column)
+            ]
+            table[name] = pd.Series(days, index=table.index, dtype=object)
+    return table
 
 
 def _cell(value: Any, said: Path, name: str) -> Any:

@@ -1,7 +1,7 @@
 """Tables of text (CSV) with a place in each row: a column of WKT, or two of coordinates.
 
-Every column is text, unless a ``.csvt`` file beside (a convention of GDAL, which QGIS knows too) gives types and every
-value is of its type.
+Every column is text, unless a ``.csvt`` file beside (a convention of GDAL, which QGIS knows too) gives types; a value
+that is not of its column's type stays text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 import shapely
 
 from gis.errors import unfit, unreadable
-from gis.wkb import Flat
+from gis.wkb import DEEPEST, Flat
 
 _WKT = ("wkt", "geometry", "geom", "the_geom", "shape")
 _X = (
@@ -92,6 +92,8 @@ class TableFile:
     def _from_wkt(self, frame: pd.DataFrame) -> Flat:
         column = frame[self._wkt]
         words = [_EWKT.sub("", word) if isinstance(word, str) else None for word in column.tolist()]
+        deep = np.array([word is not None and word.upper().count("COLLECTION") > DEEPEST for word in words], dtype=bool)
+        words = [None if lost else word for word, lost in zip(words, deep, strict=True)]
         texts = np.array(words, dtype=object)
         try:
             shapes: Any = shapely.from_wkt(texts, on_invalid="ignore")
@@ -99,7 +101,8 @@ class TableFile:
             shapes = np.array([_one(word) for word in words], dtype=object)
         given = np.array([word is not None for word in words], dtype=bool)
         z, m = shapely.has_z(shapes), shapely.has_m(shapes)
-        return Flat(shapely.force_2d(shapes), np.zeros(len(words), bool), z, m, given & shapely.is_missing(shapes))
+        lost = deep | (given & shapely.is_missing(shapes))
+        return Flat(shapely.force_2d(shapes), np.zeros(len(words), bool), z, m, lost)
 
     def _from_numbers(self, frame: pd.DataFrame) -> Flat:
         texts = [frame[name] for name in self._xy]
@@ -124,7 +127,7 @@ def _stated(path: Path, columns: int) -> list[str]:
 
 
 def _typed(column: pd.Series, kind: str) -> pd.Series:
-    """The column as what it is said to be, if every value is; whole numbers with gaps as Python integers and None."""
+    """The column as what it is said to be; whole numbers with gaps as Python integers and None; other as text."""
     if kind == "text":
         return column
     reads: dict[str, Any] = {
@@ -133,10 +136,21 @@ def _typed(column: pd.Series, kind: str) -> pd.Series:
         "day": date.fromisoformat,
         "yes/no": {"1": True, "0": False, "true": True, "false": False}.__getitem__,
     }
-    try:
-        values = [reads[kind](value) if isinstance(value, str) else None for value in column.tolist()]
-    except (ValueError, KeyError):
-        return column
+    odd = False
+
+    def read(value: Any) -> Any:
+        nonlocal odd
+        if not isinstance(value, str):
+            return None
+        try:
+            return reads[kind](value)
+        except (ValueError, KeyError):
+            odd = True
+            return value
+
+    values = [read(value) for value in column.tolist()]
+    if odd:
+        return pd.Series(values, index=column.index, name=column.name, dtype="object")
     whole = kind == "integer" and all(value is not None and abs(value) < 2**63 for value in values)
     kinds = {"number": "float64", "integer": "int64" if whole else "object"}
     return pd.Series(values, index=column.index, name=column.name, dtype=kinds.get(kind, "object"))

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 ARC_DEG = 2.0
 Mask = npt.NDArray[np.bool_]
 _HEAD = 5  #: bytes: order and type
-_DEEPEST = 16  #: geometries within geometries
+DEEPEST = 16  #: geometries within geometries
 _COLLECTION, _TRIANGLE = 7, 17
 
 
@@ -86,7 +86,7 @@ class _Reader:
 
     def geometry(self, depth: int) -> Any:
         kind = self._head()
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             raise ValueError("nested too deep")
         if kind == 1:
             point = self._numbers(1)[0]

@@ -245,6 +245,8 @@ def _for_kml(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """In degrees; days and instants as text."""
     if frame.crs is not None and frame.crs.to_epsg() != GEODETIC:
         frame = frame.to_crs(GEODETIC)
+    if "code" in frame and not {"name"} & {str(column).lower() for column in frame.columns}:
+        frame = frame.assign(Name=frame["code"])  # what a placemark is called
     for name in frame.columns.drop(frame.geometry.name):
         if pd.api.types.is_datetime64_any_dtype(frame[name]) or _is_days(frame[name]):
             frame[name] = frame[name].map(lambda value: None if pd.isna(value) else value.isoformat()).astype(object)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,22 @@ from layers.census_rows import Known, attribute_fields, component_rows
 from layers.census_rules import MOST_KEPT, RULES, Findings
 
 BATCH = 50_000
-SAME_M = 0.002  #: two steps of the lattice: not moved
-FAR_M = 50.0
-SHIFT_M, ALIKE = 0.5, 0.8  #: a shift is told when this share of the matched rows moved alike, by so much or more
-SHIFT_ROWS = 20
 MET = 0.5  #: of a layer's first rows must lie in the city's box, else it is read in a wrong way
-HULL_M = 50.0
 FOUND = ("fate", "layer", "row", "code", "class_code", "fields", "before", "after", "moved_m", "geometry")
 STAGED = (
     *("n", "layer", "row", "code", "class_code", "name_zh", "cell_code", "district", "state", "supervising_unit_id"),
-    *("owner_unit_id", "maintainer_unit_id", "surveyed_on", "changed_on", "source_key", "attrs", "geom", "error"),
+    *(
+        "owner_unit_id",
+        "maintainer_unit_id",
+        "surveyed_on",
+        "changed_on",
+        "data_source",
+        "source_key",
+        "base",
+        "attrs",
+        "geom",
+        "error",
+    ),
 )
 
 
@@ -232,6 +239,7 @@ def _stage_layer(run: Run, number: int, layer: LayerMapping, file: VectorFile) -
             "source": [layer.source],
             "has_name": [layer.name_zh is not None or layer.name_zh_value is not None],
             "has_changed": [layer.changed_field is not None],
+            "has_source": [layer.source_field is not None],
             **flags,
             "attr_names": [_array(list(attribute_fields(blank, layer)))],
         }
@@ -240,8 +248,8 @@ def _stage_layer(run: Run, number: int, layer: LayerMapping, file: VectorFile) -
 
 
 def _array(texts: list[str]) -> str:
-    """As PostgreSQL writes an array of texts."""
-    return "{" + ",".join(json.dumps(text, ensure_ascii=False) for text in texts) + "}"
+    """As PostgreSQL writes an array of texts: a backslash takes the next character as it is."""
+    return "{" + ",".join('"' + re.sub(r'(["\\])', r"\\\1", text) + '"' for text in texts) + "}"
 
 
 def _meets(run: Run, path: Path, file: VectorFile, crs: Reference, rows: pd.DataFrame, given: Any) -> bool:

@@ -27,6 +27,7 @@ class Census:
     imported_by: str
     undone_at: datetime | None
     undone_by: str | None
+    reason: str
 
 
 def list_censuses(conn: Connection) -> list[Census]:

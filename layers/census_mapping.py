@@ -6,9 +6,10 @@ its own. Nothing is guessed here: ``draft`` proposes, a person decides.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -36,13 +37,13 @@ LAYER_KEYS = frozenset(
             "classes",
         ),
         *("code", "key", "key_prefix", "where", "name_zh", "name_zh_value", "state", "states", "state_value"),
-        *("surveyed_field", "changed_field", "attributes", "all_attributes"),
+        *("surveyed_field", "changed_field", "source_field", "base", "attributes", "all_attributes"),
         *(f"{role}_{what}" for role in ROLES for what in ("unit", "value")),
     }
 )
 TEXTS = frozenset(
     {"name", "source", "encoding", "class", "class_field", "code", "key", "key_prefix", "name_zh", "name_zh_value"}
-    | {"state", "state_value", "surveyed_field", "changed_field"}
+    | {"state", "state_value", "surveyed_field", "changed_field", "source_field", "base"}
     | {f"{role}_{what}" for role in ROLES for what in ("unit", "value")}
 )
 TABLES = frozenset({"classes", "states", "attributes", "units", "where"})
@@ -72,6 +73,8 @@ class LayerMapping:
     surveyed_field: str | None
     surveyed_on: date | None
     changed_field: str | None
+    source_field: str | None  #: words for data_source, row by row
+    base: str | None  #: the field ``fingerprint`` of an exported file
     units: Mapping[str, tuple[str | None, str | None]]  #: role → (field, unit code of all rows)
     attributes: Mapping[str, str]  #: attribute → field
     all_attributes: bool  #: every field that is not used otherwise becomes an attribute of its own name
@@ -89,6 +92,8 @@ class LayerMapping:
             self.state,
             self.surveyed_field,
             self.changed_field,
+            self.source_field,
+            self.base,
         ]
         named += [field for field, _ in self.units.values()]
         named += [*self.attributes.values(), self.where[0] if self.where else None]
@@ -120,7 +125,7 @@ def read_mapping(path: Path) -> CensusMapping:
             mend="wanmi census look FILE --draft mapping.toml writes a draft",
             mend_zh="wanmi census look FILE --draft mapping.toml 可生成草稿",
         ) from gone
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as bad:
+    except (ValueError, RecursionError, OSError) as bad:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise unfit(
             path,
             f"cannot be read as TOML: {bad}",
@@ -134,6 +139,11 @@ def read_mapping(path: Path) -> CensusMapping:
 def parse_mapping(table: Mapping[str, Any], path: Path) -> CensusMapping:
     """The mapping of a parsed table; ``path`` says where it stands (files are named relative to it)."""
     _known(path, table, FILE_KEYS | LAYER_KEYS, "top level")
+    if not isinstance(table.get("units", {}), dict):
+        raise _wrong(path, "units", "must be a table", "应为表")
+    odd = next((text for text in _all_texts(table) if any(letter < " " for letter in text)), None)
+    if odd is not None:
+        raise _wrong(path, repr(odd)[:80], "has a control character", "含有控制字符")
     layers = table.get("layer", [{}])
     if not isinstance(layers, list) or not layers or not all(isinstance(one, dict) for one in layers):
         raise _wrong(path, "layer", "must be [[layer]] tables", "应为 [[layer]] 表")
@@ -194,6 +204,8 @@ def _layer(path: Path, table: dict[str, Any], number: int) -> LayerMapping:
         crs = Reference.parse(table["crs"]) if "crs" in table else None
     except WanmiError as bad:
         raise _wrong(path, "crs", f"of {where}: {bad.en}", f"（{where}）：{bad.zh}") from bad
+    if "" in _texts(table, "attributes"):
+        raise _wrong(path, "attributes", f"of {where} names an attribute with nothing", f"（{where}）属性名为空")
     name = table.get("name")
     return LayerMapping(
         name=name,
@@ -215,6 +227,8 @@ def _layer(path: Path, table: dict[str, Any], number: int) -> LayerMapping:
         surveyed_field=table.get("surveyed_field"),
         surveyed_on=day,
         changed_field=table.get("changed_field"),
+        source_field=table.get("source_field"),
+        base=table.get("base"),
         units={role: (table.get(f"{role}_unit"), table.get(f"{role}_value")) for role in ROLES},
         attributes=_texts(table, "attributes"),
         all_attributes=table.get("all_attributes", False),
@@ -250,6 +264,17 @@ def _texts(table: Mapping[str, Any], key: str) -> dict[str, str]:
     return {str(name): str(value) for name, value in table.get(key, {}).items()}
 
 
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, one in value.items():
+            yield from (str(name), *_all_texts(one))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _all_texts(one)
+
+
 def _known(path: Path, table: Mapping[str, Any], known: frozenset[str], where: str) -> None:
     for key in table:
         if key not in known:
@@ -273,4 +298,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)

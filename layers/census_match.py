@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,8 @@ FAR_M = 50.0
 SHIFT_M, ALIKE = 0.5, 0.8  #: a shift is told when this share of the matched rows moved alike, by so much or more
 SHIFT_ROWS = 20
 HULL_M = 50.0
+MOST_GONE = 0.5  #: share of a class from which on its end is told
+ROOM = 1_000  #: serials that may lie free before a code
 
 
 @dataclass
@@ -82,15 +85,16 @@ def match(run: Run, rows: Rows) -> None:
     _refuse(run, rows, "code_retired", conn.execute(query("layers", "census_codes_retired")).scalars().all())
     _refuse(run, rows, "code_duplicate", conn.execute(query("layers", "census_codes_repeated")).scalars().all())
     _refuse(run, rows, "key_duplicate", conn.execute(query("layers", "census_keys_repeated")).scalars().all())
+    _refuse(run, rows, "key_taken", conn.execute(query("layers", "census_keys_taken")).scalars().all())
     run.progress("matched by code and key | 已按编码与主键匹配", 0.65)
 
 
-def _refuse(run: Run, rows: Rows, rule: str, ns: Any) -> None:
+def _refuse(run: Run, rows: Rows, rule: str, ns: Any, en: list[str] | None = None, zh: list[str] | None = None) -> None:
     """The rows have an error that only the whole file shows."""
     if len(ns):
         rows.error[np.asarray(ns, np.int64)] = True
         run.conn.execute(query("layers", "refuse_census_rows"), {"ns": list(ns)})
-        _tell(run, rule, ns)
+        _tell(run, rule, ns, en, zh)
 
 
 def _tell(run: Run, rule: str, ns: Any, en: list[str] | None = None, zh: list[str] | None = None) -> None:
@@ -107,8 +111,11 @@ def near(run: Run, rows: Rows) -> tuple[NDArray[np.int64], pd.DataFrame]:
     within = np.array([run.classes.accuracy_m[code] for code in run.codes])
     spots = Spots(x=rows.x, y=rows.y, kind=np.where(rows.error, -1, rows.kind).astype(np.int32))
     at, other, metres = near_in_file(spots, within)
-    words = [f"{m:.2f} m from row {rows.row[o]}" for m, o in zip(metres[:MOST_KEPT], other[:MOST_KEPT], strict=True)]
-    words_zh = [f"距第 {rows.row[o]} 行 {m:.2f} 米" for m, o in zip(metres[:MOST_KEPT], other[:MOST_KEPT], strict=True)]
+    pairs = list(zip(metres[:MOST_KEPT].tolist(), other[:MOST_KEPT].tolist(), strict=True))
+    names = [layer.name if len(run.mapping.layers) > 1 else None for layer in run.mapping.layers]
+    of = [(f" of {name}", f"图层 {name} ") if name else ("", "") for name in names]
+    words = [f"{m:.2f} m from row {rows.row[o]}{of[rows.layer[o]][0]}" for m, o in pairs]
+    words_zh = [f"距{of[rows.layer[o]][1]}第 {rows.row[o]} 行 {m:.2f} 米" for m, o in pairs]
     _tell_if(run, "near_in_file", at, words, words_zh)
     run.progress("compared with each other | 已相互比对", 0.7)
     classes = [run.codes[kind] for kind in np.unique(rows.kind[rows.kind >= 0])]
@@ -134,14 +141,18 @@ def match_by_place(
     run: Run, rows: Rows, own: NDArray[np.int64], inventory: pd.DataFrame
 ) -> tuple[list[int], list[int]]:
     """Match the rest by nearness; the rows that stay undecided, and the components that they may mean."""
-    reach = np.array([np.nan if layer.match_m is None else layer.match_m for layer in run.mapping.layers])
+    # at the very place of one of its class it is that one: the same file again makes nothing new
+    reach = np.array([SAME_M if layer.match_m is None else layer.match_m for layer in run.mapping.layers])
     there = Spots(
         x=inventory["x"].to_numpy(float), y=inventory["y"].to_numpy(float), kind=inventory["kind"].to_numpy(np.int32)
     )
     keyed = inventory["keyed"].to_numpy(bool)
-    unsure: list[NDArray[np.int64]] = []
+    shared = run.conn.execute(query("layers", "census_keys_shared")).all()
+    undecidable = np.unique(np.array([row.n for row in shared], dtype=np.int64))
+    unsure: list[NDArray[np.int64]] = [undecidable]
     for with_key in (True, False):
         waiting = (own < 0) & ~rows.coded & (rows.keyed == with_key) & ~rows.error
+        waiting[undecidable] = False
         free = np.ones(len(inventory), dtype=bool)
         free[own[own >= 0]] = False
         if with_key:
@@ -162,15 +173,21 @@ def match_by_place(
         tree = shapely.STRtree(np.asarray(shapely.points(there.x, there.y)))
         at, near = tree.query(shapely.points(rows.x[ambiguous], rows.y[ambiguous]), "dwithin", distance=metres)
         same = there.kind[near] == rows.kind[ambiguous[at]]
-        maybe = set(inventory["id"].to_numpy(np.int64)[near[same]].tolist())
+        maybe = set(inventory["id"].to_numpy(np.int64)[near[same]].tolist()) | {row.id for row in shared}
         many = np.bincount(at[same], minlength=len(ambiguous))
-        said = list(zip(many.tolist(), metres.tolist(), strict=True))
+        said, by_key = list(zip(many.tolist(), metres.tolist(), strict=True)), set(undecidable.tolist())
         _tell(
             run,
             "ambiguous",
             ambiguous,
-            [f"{count} components within {m:g} m" for count, m in said[:MOST_KEPT]],
-            [f"{m:g} 米内有 {count} 个部件" for count, m in said[:MOST_KEPT]],
+            [
+                "several components have its key" if n in by_key else f"{count} components within {m:g} m"
+                for n, (count, m) in zip(ambiguous[:MOST_KEPT].tolist(), said[:MOST_KEPT], strict=True)
+            ],
+            [
+                "有多个部件使用该主键" if n in by_key else f"{m:g} 米内有 {count} 个部件"
+                for n, (count, m) in zip(ambiguous[:MOST_KEPT].tolist(), said[:MOST_KEPT], strict=True)
+            ],
         )
     within = np.array([run.classes.accuracy_m[code] for code in run.codes])
     fresh = np.where(rows.error | (own >= 0), -1, rows.kind).astype(np.int32)
@@ -192,8 +209,14 @@ def match_by_place(
 def compare(run: Run, rows: Rows, path: Path, ambiguous: list[int], unsure: list[int], inventory: pd.DataFrame) -> Any:
     """Field by field against the inventory; what is gone inside the surveyed extent. Returns that extent or None."""
     conn = run.conn
+    if any(layer.base is not None for layer in run.mapping.layers):
+        conn.execute(query("layers", "match_census_bases"))
     conn.execute(query("layers", "compare_census"), {"same_m": SAME_M})
     conn.execute(query("layers", "stage_census_compared"))
+    _refuse_edited(run, rows)
+    beyond = conn.execute(query("layers", "census_codes_far"), {"room": ROOM}).scalars().all()
+    if beyond:
+        _tell(run, "code_far", beyond)
     far = conn.execute(query("layers", "census_moved_far"), {"far_m": FAR_M}).all()
     if far:
         metres = [row.moved_m for row in far]
@@ -201,29 +224,59 @@ def compare(run: Run, rows: Rows, path: Path, ambiguous: list[int], unsure: list
     _tell_shifts(run)
     surveyed = _extent(run, rows, path)
     if surveyed is not None:
-        classes = set(run.codes[kind] for kind in np.unique(rows.kind[rows.kind >= 0]))
-        held = _held(run, rows)
-        run.found.counts.update({"gone_unknown": len(held)} if held else {})
-        gone = {
-            "classes": sorted(classes - held),
-            "unsure": unsure,
-            "surveyed": shapely.to_wkb(surveyed, include_srid=True),
-        }
-        conn.execute(query("layers", "find_census_gone"), gone)
+        classes = {run.codes[kind] for kind in np.unique(rows.kind[(rows.kind >= 0) & ~rows.error])}
+        held = _held(run, classes)
+        which = {"classes": sorted(classes - held), "surveyed": shapely.to_wkb(surveyed, include_srid=True)}
+        conn.execute(query("layers", "find_census_gone"), {**which, "unsure": unsure})
+        _tell_gone(run, which)
     run.progress("compared with the inventory | 已与现有部件比对", 0.85)
     return surveyed
 
 
-def _held(run: Run, rows: Rows) -> set[str]:
-    """Classes of which a refused row could not be matched: it may be what seems to be gone."""
-    refused = np.flatnonzero(rows.error)
-    lost = run.conn.execute(query("layers", "census_unmatched"), {"ns": refused.tolist()}).scalars().all()
-    kinds = {int(kind) for kind in rows.kind[np.asarray(lost, np.int64)] if kind >= 0}
-    held = {run.codes[kind] for kind in kinds}
-    if lost:
-        frame = pd.DataFrame({"row": [None] * len(held), "code": None, "class_code": sorted(held), "geometry": None})
-        run.found.keep("gone_unknown", frame.assign(layer=""), 0)
+def _refuse_edited(run: Run, rows: Rows) -> None:
+    """Refuse rows that would take back what others have changed since the file was exported."""
+    edited = run.conn.execute(query("layers", "census_edited")).all()
+    zone = ZoneInfo(run.city.timezone)
+    when = [f"{row.at.astimezone(zone):%Y-%m-%d %H:%M}" for row in edited]
+    _refuse(
+        run,
+        rows,
+        "edited_since",
+        [row.n for row in edited],
+        [f"by {row.actor}, {at}" for row, at in zip(edited, when, strict=True)],
+        [f"{row.actor}，{at}" for row, at in zip(edited, when, strict=True)],
+    )
+    if edited:
+        run.conn.execute(query("layers", "drop_census_edited"), {"ns": [row.n for row in edited]})
+
+
+def _held(run: Run, classes: set[str]) -> set[str]:
+    """Classes of which a refused row may be that matches nothing: it may be what seems to be gone."""
+    named = set(run.conn.execute(query("layers", "census_refused_classes")).scalars())
+    held = classes if None in named else classes & named
+    if held:
+        _tell_classes(run, "gone_unknown", {code: ("", "") for code in sorted(held)})
     return held
+
+
+def _tell_gone(run: Run, which: dict[str, Any]) -> None:
+    """Tell classes of which most would be gone."""
+    gone = {row.class_code: row.rows for row in run.conn.execute(query("layers", "census_gone_counts"))}
+    sizes = {row.class_code: row.components for row in run.conn.execute(query("layers", "census_class_sizes"), which)}
+    many = {code: (gone[code], size) for code, size in sizes.items() if gone.get(code, 0) > max(MOST_GONE * size, 20)}
+    _tell_classes(
+        run,
+        "gone_many",
+        {code: (f"{n:,} of {size:,}", f"{size:,} 个中的 {n:,} 个") for code, (n, size) in many.items()},
+    )
+
+
+def _tell_classes(run: Run, rule: str, said: dict[str, tuple[str, str]]) -> None:
+    """A finding about each class, with its words in English and Chinese."""
+    if said:
+        frame = pd.DataFrame({"row": None, "code": None, "class_code": list(said), "geometry": None, "layer": ""})
+        words = list(said.values())
+        run.found.keep(rule, frame, len(said), en=[en for en, _ in words], zh=[zh for _, zh in words])
 
 
 def _tell_shifts(run: Run) -> None:

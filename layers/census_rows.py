@@ -34,6 +34,7 @@ STATES: Mapping[str, str] = {
     **{"良好": "intact", "正常": "intact", "损坏": "damaged", "缺失": "lost", "拆除": "removed"},
 }
 OLDEST = date(1900, 1, 1)
+LONGEST = {"name_zh": 200, "data_source": 500, "source_key": 200}  #: characters
 Mask = NDArray[np.bool_]
 
 
@@ -80,7 +81,18 @@ def component_rows(
         out[f"{role}_unit_id"] = _units(frame, *mapping.units[role], known, found)
     out["surveyed_on"] = _days(frame, mapping.surveyed_field, known, found, default=mapping.surveyed_on)
     out["changed_on"] = _days(frame, mapping.changed_field, known, found)
-    out["source_key"] = _keys(frame, mapping, found)
+    out["data_source"] = None if mapping.source_field is None else _texts(frame[mapping.source_field], found)
+    out["source_key"] = _keys(frame, mapping, found, out["code"].notna().to_numpy())
+    for name, field in (
+        ("name_zh", mapping.name_zh),
+        ("data_source", mapping.source_field),
+        ("source_key", mapping.key),
+    ):
+        if field is not None:
+            long = out[name].str.len().to_numpy(float) > LONGEST[name]
+            found.add("text_long", long, field=field, values=out[name])
+    out["base"] = None if mapping.base is None else _texts(frame[mapping.base], found)
+    frame = _as_schema(frame, out["class_code"], mapping, known)
     out["attrs"] = _attributes(frame, mapping)
     _domains(frame, out["class_code"], mapping, known, found)
     early = pd.to_datetime(out["changed_on"]) < pd.to_datetime(out["surveyed_on"])
@@ -94,7 +106,7 @@ def attribute_fields(frame: pd.DataFrame, mapping: LayerMapping) -> dict[str, st
     if not mapping.all_attributes:
         return dict(mapping.attributes)
     rest = [name for name in frame.columns if name != "geometry" and name not in mapping.fields]
-    return {**{str(name): str(name) for name in rest}, **mapping.attributes}
+    return {**{str(name).replace("\0", "") or "?": str(name) for name in rest}, **mapping.attributes}
 
 
 # ── places ────────────────────────────────────────
@@ -133,16 +145,23 @@ def _geometry_faults(out: pd.DataFrame, flags: Mapping[str, Mask], found: Findin
 
 def _each(column: pd.Series, of: Callable[[Any], Any]) -> pd.Series:
     """``of`` every value, called once for each that occurs; missing values are None."""
-    codes, values = pd.factorize(column, use_na_sentinel=True)
+    try:
+        codes, values = pd.factorize(column, use_na_sentinel=True)
+    except TypeError:  # lists and the like cannot be told apart by hashing
+        return pd.Series([None if _missing(one) else of(one) for one in column], index=column.index, dtype=object)
     made = np.empty(len(values) + 1, dtype=object)
     made[:-1] = [of(value) for value in values]
     made[-1] = None
     return pd.Series(made[codes], index=column.index, dtype=object)
 
 
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
 def _text(value: Any) -> str | None:
     """A value as text without spaces around it; blanks are None; whole numbers without a fraction."""
-    if value is None or value is pd.NA or value is pd.NaT or value != value:
+    if _missing(value):
         return None
     if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < EXACT:
         return str(int(value))
@@ -192,8 +211,10 @@ def _codes(frame: pd.DataFrame, mapping: LayerMapping, found: Findings) -> pd.Se
         elif isinstance(value, float | np.floating) and value == value:
             exact = float(value).is_integer() and abs(float(value)) < EXACT
             text, lost[at] = (str(int(value)), False) if exact else (None, True)
-        else:
+        elif _missing(value):
             text = None
+        else:  # a list, a yes or no, bytes
+            text = str(value) or "?"
         if text is not None and not well_formed(text):
             plain = "".join(unicodedata.normalize("NFKC", text).split()).removesuffix(".0")
             if re.fullmatch(r"[0-9.]+[eE]\+[0-9]+", plain):
@@ -250,7 +271,10 @@ def _units(frame: pd.DataFrame, field: str | None, value: str | None, known: Kno
 def day_of(value: Any) -> date | None:
     """The day that a value says: a date, 2026-05-01, 2026/5/1, 20260501, an ISO instant, 2026年5月1日. None if none."""
     if isinstance(value, datetime):
-        return None if pd.isna(value) else value.date()
+        try:
+            return None if value is pd.NaT else value.date()
+        except (NotImplementedError, ValueError, OverflowError):  # beyond the year 9999
+            return None
     if isinstance(value, date):
         return value
     text = _text(value) or ""
@@ -276,7 +300,7 @@ def _days(frame: pd.DataFrame, field: str | None, known: Known, found: Findings,
     return days.where(days.notna(), default)
 
 
-def _keys(frame: pd.DataFrame, mapping: LayerMapping, found: Findings) -> Any:
+def _keys(frame: pd.DataFrame, mapping: LayerMapping, found: Findings, coded: Mask) -> Any:
     if mapping.key is None:
         return None
     column = frame[mapping.key]
@@ -285,9 +309,10 @@ def _keys(frame: pd.DataFrame, mapping: LayerMapping, found: Findings) -> Any:
         rounded = (column.abs() >= EXACT).to_numpy()
     found.add("key_lost", rounded, field=mapping.key, values=column)
     prefix = f"{mapping.key_prefix}/" if mapping.key_prefix else ""
-    keys = [None if (text := _text(value)) is None else prefix + text.replace("\0", "") for value in column.tolist()]
+    texts = [(_text(value) or "").replace("\0", "").strip() for value in column.tolist()]
+    keys = [prefix + text if text else None for text in texts]
     made = pd.Series(keys, index=frame.index, dtype=object)
-    found.add("key_missing", made.isna().to_numpy(), field=mapping.key)
+    found.add("key_missing", made.isna().to_numpy() & ~coded, field=mapping.key)
     return made
 
 
@@ -298,19 +323,60 @@ def _plain(value: Any) -> Any:
     """An attribute's value as JSON can hold it; blanks and missing values are None."""
     if isinstance(value, str):
         return value.replace("\0", "").strip() or None
-    if value is None or value is pd.NA or value is pd.NaT or value != value:
+    if _missing(value):
         return None
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
-        return int(value)
+        return int(value) if abs(int(value)) < 2**63 else str(value)
     if isinstance(value, float | np.floating):
         if not np.isfinite(value):
             return None
         return int(value) if float(value).is_integer() and abs(float(value)) < CODE_LIKE else float(value)
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return json.loads(json.dumps(value, ensure_ascii=False, default=str))
+    if isinstance(value, Mapping):
+        return {str(name).replace("\0", ""): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(one) for one in value]
+    return _plain(str(value))
+
+
+def _as_schema(frame: pd.DataFrame, classes: pd.Series, mapping: LayerMapping, known: Known) -> pd.DataFrame:
+    """The fields of attributes with texts that are numbers as numbers, where the schema of the class wants numbers.
+
+    Tables of text (CSV) say no types. What is no number stays text, and is told by its row.
+    """
+    fields = attribute_fields(frame, mapping)
+    for code in classes.dropna().unique():
+        wanted = (known.schemas.get(code) or {}).get("properties", {})
+        for name in sorted(set(fields) & set(wanted)):
+            column = frame[fields[name]]
+            kinds = wanted[name].get("type", "string")
+            texts = column.dtype == object or pd.api.types.is_string_dtype(column)
+            if not texts or "string" in kinds or not {"number", "integer", "boolean"} & {*_listed(kinds)}:
+                continue
+            read = _number if {"number", "integer"} & {*_listed(kinds)} else _yes_no
+            own = classes.eq(code).to_numpy()
+            made = [read(value) if mine else value for value, mine in zip(column.tolist(), own, strict=True)]
+            frame = frame.assign(**{fields[name]: pd.Series(made, index=frame.index, dtype=object)})
+    return frame
+
+
+def _listed(kinds: str | list[str]) -> list[str]:
+    return [kinds] if isinstance(kinds, str) else kinds
+
+
+def _number(value: Any) -> Any:
+    """A text that is a plain decimal number as that number."""
+    if not isinstance(value, str) or not re.fullmatch(r"\s*[-+]?(\d{1,15}(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?\s*", value):
+        return value
+    return float(value) if re.search("[.eE]", value) else int(value)
+
+
+def _yes_no(value: Any) -> Any:
+    known = {"true": True, "false": False, "1": True, "0": False, "是": True, "否": False, "yes": True, "no": False}
+    return known.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 
 def _attributes(frame: pd.DataFrame, mapping: LayerMapping) -> Any:
@@ -326,15 +392,7 @@ def _attributes(frame: pd.DataFrame, mapping: LayerMapping) -> Any:
             plain = _plain(value)
             return None if plain is None else f"{label}: {json.dumps(plain, ensure_ascii=False)}"
 
-        column = frame[field]
-        if column.dtype == object:
-            try:
-                columns.append(_each(column, of))
-                continue
-            except TypeError:  # lists and the like cannot be told apart by hashing
-                columns.append(pd.Series([of(value) for value in column.tolist()], index=frame.index, dtype=object))
-        else:
-            columns.append(_each(column, of))
+        columns.append(_each(frame[field], of))
     parts = zip(*(column.tolist() for column in columns), strict=True)
     return ["{" + ", ".join(part for part in row if part is not None) + "}" for row in parts]
 
@@ -351,13 +409,14 @@ def _domains(frame: pd.DataFrame, classes: pd.Series, mapping: LayerMapping, kno
             column = frame[fields[name]]
             said: dict[Any, tuple[str, str]] = {}
 
-            for value in column[own].dropna().unique():
-                plain = _plain(value)
+            keys = _each(column, lambda value: json.dumps(_plain(value), ensure_ascii=False))
+            for key in keys[own].dropna().unique():
+                plain = json.loads(key)
                 wrong_ones = [] if plain is None else [one for one in faults(schema, {name: plain}) if one[0] == name]
                 if wrong_ones:
-                    said[value] = wrong_ones[0][2:]
-            wrong = column.isin(list(said)).to_numpy() & own
-            told = [said[value] for value in column[wrong]]
+                    said[key] = wrong_ones[0][2:]
+            wrong = keys.isin(list(said)).to_numpy() & own
+            told = [said[key] for key in keys[wrong]]
             found.add(
                 "attribute",
                 wrong,

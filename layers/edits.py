@@ -7,9 +7,10 @@ is there already makes no version. Every function writes one change (who, when, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -26,13 +27,12 @@ from grids.codes import ComponentCode
 from layers.attributes import faults
 from layers.catalogue import class_table, edition_in_force
 from layers.census_places import SINGLE
-from layers.census_rows import OLDEST
+from layers.census_rows import LONGEST, OLDEST
 
 UNITS = ("supervising_unit", "owner_unit", "maintainer_unit")
 STATES = ("intact", "damaged", "lost", "abandoned", "removed")
 #: what an edit may set; attrs merge key by key, None takes an attribute away; geometry is in the city's system
 FIELDS = ("name_zh", "state", *UNITS, "surveyed_on", "changed_on", "data_source", "source_key", "attrs", "geometry")
-LONGEST = {"name_zh": 200, "data_source": 500, "source_key": 200}
 DEEPEST = 20  #: lists and objects within each other in an attribute
 Fields = Mapping[str, Any]
 
@@ -83,14 +83,24 @@ def merge(base: Fields, mine: Fields, theirs: Fields) -> tuple[dict[str, Any], l
 
 
 def _flat(fields: Fields) -> dict[str, Any]:
+    attrs = fields.get("attrs") or {}
+    if not isinstance(attrs, Mapping):
+        _wrong("attrs", "must be an object of named values", "应为对象")
     plain = {name: value for name, value in fields.items() if name != "attrs"}
-    return {**plain, **{f"attrs.{name}": value for name, value in (fields.get("attrs") or {}).items()}}
+    return {**plain, **{f"attrs.{name}": value for name, value in attrs.items()}}
 
 
 def _same(one: Any, other: Any) -> bool:
+    """Whether two values are one: as JSON has it, true is not 1."""
     if isinstance(one, shapely.Geometry) and isinstance(other, shapely.Geometry):
         return bool(shapely.equals_identical(one, other))
-    return type(one) is type(other) and bool(one == other) if isinstance(one, bool | type(None)) else bool(one == other)
+    if isinstance(one, bool | type(None)) or isinstance(other, bool | type(None)):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+    return bool(one == other)
 
 
 # ── reading ────────────────────────────────────────
@@ -159,23 +169,34 @@ def changed_fields(old: Version, new: Version) -> dict[str, tuple[Any, Any]]:
 
 def add(
     conn: Connection, class_code: str, fields: Fields, *, srid: int, actor: str, reason: str, key: str | None = None
-) -> Version:
-    """A new component, with the next code of its class in the district where it stands.
+) -> tuple[Version, bool]:
+    """A new component, with the next code of its class in the district where it stands; whether it was made now.
 
     fields : geometry and whatever else of FIELDS is known;  srid : of the city, in which the geometry is
-    key    : the sender's own; the same key of the same actor again answers the component that it made
-    Raises Invalid for a value that cannot be.
+    key    : the sender's own; the same request of the same actor again answers the component that it made
+    Raises Invalid for a value that cannot be; Conflict for a key that came with another request.
     """
     conn.execute(query("layers", "hold_grid"))
     if key is not None:
         conn.execute(query("layers", "hold_edit_key"), {"name": f"wanmi:edit:{actor}:{key}"})
-        made = conn.execute(query("layers", "edit_key_code"), {"actor": actor, "key": key}).scalar_one_or_none()
+        made = conn.execute(query("layers", "edit_key_code"), {"actor": actor, "key": key}).one_or_none()
         if made is not None:
-            return versions(conn, made)[-1]
+            if made.request_sha256 not in (None, _hash(class_code, fields, reason)):
+                raise Conflict(
+                    f"this key came before with another request: it made component {made.code}",
+                    f"该键此前已用于另一请求，所建部件为 {made.code}",
+                    mend="send a new key with a new component",
+                    mend_zh="新增其他部件请使用新的键",
+                    code=made.code,
+                )
+            return versions(conn, made.code)[-1], False
     edition = edition_in_force(conn)
     blank = {"state": "intact", "data_source": actor, "attrs": {}}
+    fields = _normal(fields)
     whole = {**dict.fromkeys(FIELDS), **blank, **{name: value for name, value in fields.items() if value is not None}}
-    fit, district = _fit(conn, whole, class_code, edition, srid)
+    if isinstance(whole["attrs"], Mapping):
+        whole["attrs"] = {name: value for name, value in whole["attrs"].items() if value is not None}
+    fit, district = _fit(conn, whole, class_code, edition, srid, given=[*FIELDS, *_flat(whole)])
     if fit["geometry"] is None or district is None:
         _wrong("geometry", "a component needs a place inside the city", "部件须有位于市域内的位置")
     prefix = f"{district}{class_code[1:]}"
@@ -185,8 +206,37 @@ def add(
     change = record_change(conn, since=at, actor=actor, reason=reason).change_id
     _write(conn, code, edition, class_code, fit, at, change, srid)
     if key is not None:
-        conn.execute(query("layers", "keep_edit_key"), {"actor": actor, "key": key, "code": code})
-    return version_at(conn, code)
+        kept = {"actor": actor, "key": key, "code": code, "request_sha256": _hash(class_code, fields, reason)}
+        conn.execute(query("layers", "keep_edit_key"), kept)
+    return version_at(conn, code), True
+
+
+def _normal(fields: Fields) -> Fields:
+    """Attributes as an import writes them: no blanks around texts, empty texts as nothing."""
+    if not isinstance(fields.get("attrs"), Mapping):
+        return fields
+
+    def plain(value: Any, depth: int = 0) -> Any:
+        if depth > DEEPEST:
+            return value  # refused for its depth
+        if isinstance(value, str):
+            return value.strip() or None
+        if isinstance(value, list):
+            return [plain(one, depth + 1) for one in value]
+        if isinstance(value, Mapping):
+            return {name: plain(one, depth + 1) for name, one in value.items()}
+        return value
+
+    return {**fields, "attrs": {name: plain(value) for name, value in fields["attrs"].items()}}
+
+
+def _hash(class_code: str, fields: Fields, reason: str) -> str:
+    shown = {
+        name: shapely.to_wkb(value, hex=True) if isinstance(value, shapely.Geometry) else value
+        for name, value in fields.items()
+    }
+    text = json.dumps([class_code, shown, reason], ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def change(conn: Connection, code: str, fields: Fields, *, base_id: int, srid: int, actor: str, reason: str) -> Version:
@@ -205,7 +255,9 @@ def change(conn: Connection, code: str, fields: Fields, *, base_id: int, srid: i
     now, base = past[-1], _base(past, base_id)
     if now.until is not None:
         _refuse_retired(now)
-    fields = {**fields, "geometry": snap(fields["geometry"])} if fields.get("geometry") is not None else fields
+    fields = _normal(fields)
+    if isinstance(fields.get("geometry"), shapely.Geometry):
+        fields = {**fields, "geometry": snap(fields["geometry"])}
     wanted, clash = merge(base.fields, fields, now.fields)
     if clash:
         _refuse_clash(past, base, now, fields, clash)
@@ -214,7 +266,7 @@ def change(conn: Connection, code: str, fields: Fields, *, base_id: int, srid: i
     attrs = {**now.fields["attrs"], **{name[6:]: value for name, value in wanted.items() if name.startswith("attrs.")}}
     plain = {name: value for name, value in wanted.items() if not name.startswith("attrs.")}
     whole = {**now.fields, **plain, "attrs": {name: value for name, value in attrs.items() if value is not None}}
-    fit, district = _fit(conn, whole, now.class_code, now.edition, srid)
+    fit, district = _fit(conn, whole, now.class_code, now.edition, srid, given=wanted, code=code)
     if "geometry" in wanted and district != code[:6]:
         _wrong(
             "geometry",
@@ -260,7 +312,7 @@ def revive(conn: Connection, code: str, *, base_id: int, srid: int, actor: str, 
         return last
     if last.id != base.id:
         _refuse_clash(past, base, last, {}, list(changed_fields(base, last)))
-    fit, district = _fit(conn, last.fields, last.class_code, last.edition, srid)
+    fit, district = _fit(conn, last.fields, last.class_code, last.edition, srid, given=["source_key"], code=code)
     if district != code[:6]:
         _wrong(
             "geometry", f"it stood in {district or 'no district'} of today", f"其位置现属于 {district or '市域之外'}"
@@ -347,24 +399,35 @@ def _shown(value: Any) -> str:
 
 
 def _fit(
-    conn: Connection, fields: Fields, class_code: str, edition: str, srid: int
+    conn: Connection,
+    fields: Fields,
+    class_code: str,
+    edition: str,
+    srid: int,
+    *,
+    given: Collection[str],
+    code: str = "",
 ) -> tuple[dict[str, Any], str | None]:
-    """The fields as the table wants them (units by id), and the district where it stands. Invalid names the field."""
+    """The fields as the table wants them (units by id), and the district where it stands. Invalid names the field.
+
+    given : the fields that are checked (attributes as attrs.NAME): what stands there already may be older than the rule
+    code  : of the component, if it has one
+    """
     fit = dict(fields)
     kinds = class_table(conn, edition)
     own = kinds[(kinds["code"] == class_code) & (kinds["kind"] == "component")]
     if own.empty:
         _wrong("class", f"{class_code} is no component class of {edition}", f"{class_code} 不是 {edition} 的部件类别")
     kind: Any = next(own.itertuples(index=False))
-    for name, longest in LONGEST.items():
-        text = fit[name]
+    for name in LONGEST.keys() & given:
+        text, longest = fit[name], LONGEST[name]
         if text is not None and (not isinstance(text, str) or not text.strip() or len(text) > longest or "\0" in text):
             _wrong(name, f"must be a text of 1 to {longest} characters", f"应为 1 至 {longest} 个字符的文本")
     if fit["state"] not in STATES:
         _wrong("state", f"{fit['state']!r} is none of {', '.join(STATES)}", f"{fit['state']!r} 不是部件状态")
     if fit["data_source"] is None:
         _wrong("data_source", "must be said", "须说明数据来源")
-    for name in ("surveyed_on", "changed_on"):
+    for name in {"surveyed_on", "changed_on"} & {*given}:
         day = fit[name]
         if day is not None and (isinstance(day, datetime) or not isinstance(day, date)):
             _wrong(name, "must be a day such as 2026-05-01", "应为日期，如 2026-05-01")
@@ -378,21 +441,35 @@ def _fit(
             if found is None:
                 _wrong(name, f"{code!r} is no unit", f"{code!r} 不是本市的单位")
             fit[f"{name}_id"] = found
-    if not isinstance(fit["attrs"], Mapping) or not _is_plain(fit["attrs"]):
+    attrs = fit["attrs"]
+    if not isinstance(attrs, Mapping) or not all(
+        _is_plain({name: attrs[name]}) for name in attrs if f"attrs.{name}" in given
+    ):
         _wrong(
             "attrs",
             "must be an object of named texts and finite numbers, without NUL characters, not nested deeply",
             "应为对象：名称非空，文本不含 NUL 字符，数值有限，嵌套不过深",
         )
+    if "source_key" in given and fit["source_key"] is not None:
+        taken = {"class_code": class_code, "source_key": fit["source_key"], "code": code or None}
+        other = conn.execute(query("layers", "key_is_taken"), taken).scalar_one_or_none()
+        if other is not None:
+            _wrong("source_key", f"component {other} has this key already", f"部件 {other} 已使用该主键")
     for name, value, en, zh in faults(kind.attribute_schema or {}, fit["attrs"]):
+        if f"attrs.{name}" not in given and not (value is None and not code):
+            continue
         _wrong(f"attrs.{name}", f"{_shown(value)} {en}", f"{_shown(value)} {zh}")
     shape = fit["geometry"]
     if shape is None:
         return fit, None
+    if not isinstance(shape, shapely.Geometry):
+        _wrong("geometry", "is no geometry", "不是图形")
     shape = fit["geometry"] = snap(shapely.force_2d(shape))
-    if shape.is_empty or shapely.get_type_id(shape) != SINGLE[kind.geometry_type]:
+    if "geometry" not in given:
+        pass  # as it stood
+    elif shape.is_empty or shapely.get_type_id(shape) != SINGLE[kind.geometry_type]:
         _wrong("geometry", f"the class is drawn as {kind.geometry_type}", f"该类别应绘制为 {kind.geometry_type}")
-    if not shape.is_valid:
+    elif not shape.is_valid:
         _wrong("geometry", shapely.is_valid_reason(shape), "图形自相交")
     where = {"geom": shapely.to_wkb(shapely.set_srid(shape, srid), include_srid=True)}
     return fit, conn.execute(query("layers", "district_of_shape"), where).scalar_one_or_none()

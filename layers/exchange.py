@@ -46,7 +46,7 @@ _PLACES = {"street_code": "SZJDDM", "street_name": "SZJDMC", "community_code": "
 FIELDS = (
     *("code", "edition", "class_code", "class_zh", "name_zh", "state"),
     *("supervising_unit", "supervising_name", "owner_unit", "owner_name", "maintainer_unit", "maintainer_name"),
-    *("surveyed_on", "changed_on", "data_source", "source_key", "cell_code", "simulated"),
+    *("surveyed_on", "changed_on", "data_source", "source_key", "cell_code", "fingerprint", "simulated"),
 )
 #: key of a census mapping → our field
 _MAPPED: Mapping[str, str] = {
@@ -60,6 +60,8 @@ _MAPPED: Mapping[str, str] = {
     "surveyed_field": "surveyed_on",
     "changed_field": "changed_on",
     "key": "source_key",
+    "source_field": "data_source",
+    "base": "fingerprint",
 }
 REST = "attrs_json"  #: attributes that fit no field: nested ones, and ones that are text here and a number there
 
@@ -119,7 +121,7 @@ def mapping_back(
         lines.append(f"crs = {_toml(crs)}")
     for key, ours in _MAPPED.items():
         named = made.fields.get(ours)
-        if named is not None and (ours in ("code", "class_code", "state") or made.frame[named].notna().any()):
+        if named is not None:
             lines.append(f"{key} = {_toml(short.get(named, named))}")
     if layers and any(line.startswith("key = ") for line in lines):
         lines.append('key_prefix = ""')  # else the layer's name

@@ -33,7 +33,7 @@ def retire(conn: Connection, base: Version, actor: str = "me") -> Version:
 
 def add(conn: Connection, east_m: float = 5, north_m: float = 5, key: str | None = None, **fields: Any) -> Version:
     whole = {"geometry": Point(at(east_m, north_m)), **fields}
-    return edits.add(conn, "C0137", whole, srid=SRID, actor="me", reason="a test", key=key)
+    return edits.add(conn, "C0137", whole, srid=SRID, actor="me", reason="a test", key=key)[0]
 
 
 # ── merging ────────────────────────────────────────

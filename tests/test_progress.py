@@ -45,7 +45,7 @@ def clock(conn: Connection) -> datetime:
 
 def add(conn: Connection, east_m: float, north_m: float = 5, **fields: Any) -> str:
     whole = {"geometry": Point(at(east_m, north_m)), **fields}
-    return edits.add(conn, "C0137", whole, srid=SRID, actor="me", reason="a test").code
+    return edits.add(conn, "C0137", whole, srid=SRID, actor="me", reason="a test")[0].code
 
 
 def change(conn: Connection, code: str, **fields: Any) -> None:
@@ -191,7 +191,7 @@ def found(conn: Connection, first: datetime, last: datetime, **how: Any) -> dict
 
 def test_each_fate_is_told_with_its_fields(conn: Connection) -> None:
     stays, moves, goes = (add(conn, east) for east in (20, 30, 40))
-    line = edits.add(conn, "C0137", {"geometry": Point(at(50, 50))}, srid=SRID, actor="me", reason="a test").code
+    line = edits.add(conn, "C0137", {"geometry": Point(at(50, 50))}, srid=SRID, actor="me", reason="a test")[0].code
     first = clock(conn)
     change(conn, LAMP, state="damaged", attrs={"lamps": 2})
     change(conn, moves, geometry=Point(at(33, 9)), name_zh="灯")

@@ -95,3 +95,19 @@ create or replace function layers.differing(old jsonb, new jsonb) returns jsonb 
   from jsonb_object_keys(old || new) n (name) where old -> n.name is distinct from new -> n.name
 $$;
 comment on function layers.differing is 'By name: the value before and after, of what differs';
+
+-- What a component says, in few letters: the same again after an import was undone, so that exports stay the same.
+create or replace function layers.fingerprint(k layers.component) returns text language sql stable as $$
+  select left(md5(row(k.name_zh, k.state, k.supervising_unit_id, k.owner_unit_id, k.maintainer_unit_id, k.surveyed_on,
+    k.changed_on, k.data_source, k.source_key, k.attrs, k.geom)::text), 12)
+$$;
+comment on function layers.fingerprint is 'Tells whether a component is still what it was when a file was exported';
+
+-- Not strict and no body of its own to run: the present has its cell written down, the past is looked up by place.
+create or replace function layers.cell_then(k layers.component, at timestamptz) returns text language sql stable as $$
+  select case when at = 'infinity' then k.cell_code else (
+    select c.code from grids.cell c
+    where c.valid @> at and st_covers(c.geom, case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end)
+    order by c.code || '' limit 1) end
+$$;
+comment on function layers.cell_then is 'The cell in which a version stood at an instant (infinity: stands now)';

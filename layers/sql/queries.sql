@@ -182,10 +182,10 @@ where upper_inf(valid) and st_dimension(geom) = 0 and left(cell_code, 12) = any 
 drop table if exists pg_temp.staged_census, pg_temp.census_layer, pg_temp.census_match, pg_temp.census_compared, pg_temp.census_gone;
 create temporary table staged_census (n bigint, layer integer, row bigint, code text, class_code text, name_zh text,
   cell_code text, district text, state text, supervising_unit_id bigint, owner_unit_id bigint, maintainer_unit_id bigint,
-  surveyed_on date, changed_on date, source_key text, attrs jsonb, geom geometry, error boolean) on commit drop;
-create temporary table census_layer (layer integer primary key, name text, source text, has_name boolean, has_changed boolean,
+  surveyed_on date, changed_on date, data_source text, source_key text, base text, attrs jsonb, geom geometry, error boolean) on commit drop;
+create temporary table census_layer (layer integer primary key, name text, source text, has_name boolean, has_changed boolean, has_source boolean,
   has_supervising boolean, has_owner boolean, has_maintainer boolean, attr_names text[]) on commit drop;
-create temporary table census_match (n bigint, id bigint, how text) on commit drop;
+create temporary table census_match (n bigint, id bigint, how text, base_id bigint) on commit drop;
 create temporary table census_compared (n bigint, id bigint, fields text[], moved_m double precision) on commit drop;
 create temporary table census_gone (id bigint) on commit drop;
 
@@ -212,6 +212,21 @@ select q.n, q.id, 'key' from (
   where s.code is null and not exists (select from census_match m where m.id = k.id)) q
 where q.many = 1;
 
+-- name: census_keys_shared
+-- Rows whose key several components have, and these.
+select s.n, k.id
+from staged_census s join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
+where s.code is null and not s.error and not exists (select from census_match m where m.n = s.n or m.id = k.id) order by s.n, k.id;
+
+-- name: census_keys_taken
+-- Rows with a code of their own and the key of another component.
+select distinct s.n
+from staged_census s join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
+where s.code is not null and k.code <> s.code
+  and not exists (select from census_match m join staged_census o on o.n = m.n
+    where m.id = k.id and o.source_key is distinct from k.source_key)
+order by s.n;
+
 -- name: match_census_by_place
 insert into census_match (n, id, how) select n, id, 'place' from unnest(cast(:ns as bigint[]), cast(:ids as bigint[])) q (n, id);
 
@@ -227,8 +242,11 @@ analyze census_match;
 update staged_census set error = true where n = any (cast(:ns as bigint[]));
 
 -- name: census_codes_retired
-select distinct s.n from staged_census s join layers.component k on k.code = s.code
-where not exists (select from layers.component o where o.code = s.code and upper_inf(o.valid));
+-- What only an undo took away may come again.
+select s.n from staged_census s
+join lateral (select k.valid, k.ended_change_id from layers.component k where k.code = s.code order by lower(k.valid) desc limit 1) k
+  on not upper_inf(k.valid)
+where not exists (select from layers.census c where c.undone_change_id = k.ended_change_id);
 
 -- name: census_codes_repeated
 select q.n from (
@@ -239,9 +257,6 @@ where q.many > 1 order by q.n;
 select s.n, l.name as layer, s.row, s.code, s.class_code, s.source_key, s.geom
 from unnest(cast(:ns as bigint[])) with ordinality q (n, rank)
 join staged_census s on s.n = q.n join census_layer l on l.layer = s.layer order by q.rank;
-
--- name: census_unmatched
-select n from unnest(cast(:ns as bigint[])) q (n) where not exists (select from census_match m where m.n = q.n);
 
 -- name: codes_of_components
 select id, code from layers.component where id = any (cast(:ids as bigint[]));
@@ -262,9 +277,27 @@ from layers.component k
 cross join lateral (select case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end as point) p
 where upper_inf(k.valid) and k.class_code = any (cast(:classes as text[])) order by k.id;
 
+-- name: match_census_bases
+-- A row that was exported from a version that is not today's is compared with that version.
+update census_match m set base_id = b.id
+from staged_census s
+join layers.component k on k.code = s.code and upper_inf(k.valid)
+join layers.component b on b.code = k.code and b.id <> k.id
+where s.base is not null and m.n = s.n and m.id = k.id and layers.fingerprint(k) <> s.base and layers.fingerprint(b) = s.base;
+
+-- name: census_edited
+-- Rows that want to change what others have changed since they were exported.
+select c.n, g.actor, lower(k.valid) as at
+from census_compared c join census_match m on m.n = c.n join layers.component k on k.id = c.id
+join gis.change g on g.id = k.change_id
+where m.base_id is not null and c.fields <> '{}' order by c.n;
+
+-- name: drop_census_edited
+delete from census_compared c where c.n = any (cast(:ns as bigint[]));
+
 -- name: compare_census
 insert into census_compared (n, id, fields, moved_m)
-select s.n, k.id,
+select s.n, m.id,
   array_remove(array[
     case when l.has_name and s.name_zh is distinct from k.name_zh then 'name_zh' end,
     case when s.state <> k.state then 'state' end,
@@ -273,6 +306,7 @@ select s.n, k.id,
     case when l.has_maintainer and s.maintainer_unit_id is distinct from k.maintainer_unit_id then 'maintainer_unit' end,
     case when s.surveyed_on is not null and s.surveyed_on is distinct from k.surveyed_on then 'surveyed_on' end,
     case when l.has_changed and s.changed_on is distinct from k.changed_on then 'changed_on' end,
+    case when l.has_source and s.data_source is not null and s.data_source <> k.data_source then 'data_source' end,
     case when s.source_key is not null and s.source_key is distinct from k.source_key then 'source_key' end,
     case when (k.attrs - l.attr_names) || s.attrs <> k.attrs then 'attrs' end,
     case when d.moved_m > :same_m then 'geometry' end], null),
@@ -280,11 +314,11 @@ select s.n, k.id,
 from staged_census s
 join census_match m on m.n = s.n
 join census_layer l on l.layer = s.layer
-join layers.component k on k.id = m.id
+join layers.component k on k.id = coalesce(m.base_id, m.id)
 cross join lateral (select case
   when st_dimension(s.geom) = 0 and st_dimension(k.geom) = 0 then st_distance(s.geom, k.geom)
   when st_orderingequals(s.geom, k.geom) then 0
-  else st_hausdorffdistance(s.geom, k.geom) end as moved_m) d
+  else greatest(st_hausdorffdistance(s.geom, k.geom), st_hausdorffdistance(s.geom, k.geom, 0.25)) end as moved_m) d
 where not s.error;
 
 -- name: stage_census_compared
@@ -338,11 +372,11 @@ left join layers.unit ko on ko.id = k.owner_unit_id left join layers.unit so on 
 left join layers.unit km on km.id = k.maintainer_unit_id left join layers.unit sm on sm.id = s.maintainer_unit_id
 cross join lateral (select
   jsonb_build_object('name_zh', k.name_zh, 'state', k.state, 'supervising_unit', ks.code, 'owner_unit', ko.code,
-    'maintainer_unit', km.code, 'surveyed_on', k.surveyed_on, 'changed_on', k.changed_on, 'source_key', k.source_key,
+    'maintainer_unit', km.code, 'surveyed_on', k.surveyed_on, 'changed_on', k.changed_on, 'data_source', k.data_source, 'source_key', k.source_key,
     'attrs', (select jsonb_object_agg(a.key, a.value) from jsonb_each(k.attrs) a
       where a.key = any (l.attr_names) and s.attrs -> a.key is distinct from a.value)) as old,
   jsonb_build_object('name_zh', s.name_zh, 'state', s.state, 'supervising_unit', ss.code, 'owner_unit', so.code,
-    'maintainer_unit', sm.code, 'surveyed_on', s.surveyed_on, 'changed_on', s.changed_on, 'source_key', s.source_key,
+    'maintainer_unit', sm.code, 'surveyed_on', s.surveyed_on, 'changed_on', s.changed_on, 'data_source', s.data_source, 'source_key', s.source_key,
     'attrs', (select jsonb_object_agg(a.key, a.value) from jsonb_each(s.attrs) a
       where k.attrs -> a.key is distinct from a.value)) as new) v
 where c.fields <> '{}' and c.fields <> '{surveyed_on}' order by s.n limit :most;
@@ -369,8 +403,35 @@ prefixes as materialized (
     select right(max(s.code), 6)::integer from staged_census s
     where s.code > q.prefix and s.code < q.prefix || ':' and length(s.code) = length(q.prefix) + 6), 0)) as last
   from (select distinct prefix from lacking order by prefix) q)
-update staged_census s set code = l.prefix || lpad((p.last + l.rank)::text, 6, '0')
+update staged_census s set code = l.prefix || lpad((p.last + l.rank)::text, greatest(6, length((p.last + l.rank)::text)), '0')
 from lacking l join prefixes p on p.prefix = l.prefix where s.n = l.n;
+
+-- name: census_codes_far
+-- Codes of the file far beyond what was given out and the file itself could fill: the next numbers begin behind them.
+with given as (
+  select s.n, s.code, left(s.code, -6) as prefix, right(s.code, 6)::integer as serial,
+    count(*) over (partition by left(s.code, -6)) as many
+  from staged_census s
+  where s.code is not null and not s.error and not exists (select from census_match m where m.n = s.n)),
+last as materialized (
+  select q.prefix, coalesce((
+    select right(max(k.code), 6)::integer from layers.component k
+    where k.code > q.prefix and k.code < q.prefix || ':' and length(k.code) = length(q.prefix) + 6), 0) as serial
+  from (select distinct prefix from given) q)
+select g.n from given g join last l on l.prefix = g.prefix where g.serial > l.serial + g.many + :room order by g.n;
+
+-- name: census_class_sizes
+-- By class, how many of the inventory stand in the surveyed extent.
+select k.class_code, count(*) as components from layers.component k
+where upper_inf(k.valid) and k.class_code = any (cast(:classes as text[])) and st_intersects(k.geom, st_geomfromewkb(:surveyed))
+group by k.class_code;
+
+-- name: census_refused_classes
+-- Classes that refused rows may be of which match nothing: as they say, and as their code says; null: any.
+select distinct c.class_code from staged_census s
+cross join lateral (values (s.class_code), ('C' || substr(s.code, 7, length(s.code) - 12))) c (class_code)
+where s.error and not exists (select from census_match m where m.n = s.n)
+  and (c.class_code is not null or s.class_code is null and s.code is null);
 
 -- name: census_serials_over
 select n from staged_census where length(code) > 17 or length(code) - 6 <> 5 + length(class_code) order by n;
@@ -394,7 +455,7 @@ select k.code, k.edition, k.class_code, case when l.has_name then s.name_zh else
   case when l.has_owner then s.owner_unit_id else k.owner_unit_id end,
   case when l.has_maintainer then s.maintainer_unit_id else k.maintainer_unit_id end,
   coalesce(s.state, k.state), coalesce(s.surveyed_on, k.surveyed_on),
-  case when l.has_changed then s.changed_on else k.changed_on end, coalesce(nullif(l.source, ''), k.data_source),
+  case when l.has_changed then s.changed_on else k.changed_on end, coalesce(s.data_source, nullif(l.source, ''), k.data_source),
   (k.attrs - l.attr_names) || s.attrs, coalesce(s.source_key, k.source_key),
   case when 'geometry' = any (c.fields) then s.geom else k.geom end, tstzrange(:at, null), :change_id
 from census_compared c
@@ -407,7 +468,7 @@ where c.fields <> '{}';
 insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
   maintainer_unit_id, state, surveyed_on, changed_on, data_source, attrs, source_key, geom, valid, change_id)
 select s.code, :edition, s.class_code, s.name_zh, s.cell_code, s.supervising_unit_id, s.owner_unit_id, s.maintainer_unit_id,
-  coalesce(s.state, 'intact'), s.surveyed_on, s.changed_on, coalesce(nullif(l.source, ''), :file_name), s.attrs,
+  coalesce(s.state, 'intact'), s.surveyed_on, s.changed_on, coalesce(s.data_source, nullif(l.source, ''), :file_name), s.attrs,
   s.source_key, s.geom, tstzrange(:at, null), :change_id
 from staged_census s join census_layer l on l.layer = s.layer
 where not s.error and not s.n = any (cast(:ambiguous as bigint[]))
@@ -424,28 +485,33 @@ returning id;
 select pg_advisory_xact_lock(hashtextextended('wanmi:census', 0));
 
 -- name: list_censuses
-select id, file_name, sha256, class_codes, counts, change_id, imported_at, imported_by, undone_at, undone_by
-from layers.census order by id;
+select c.id, c.file_name, c.sha256, c.class_codes, c.counts, c.change_id, c.imported_at, c.imported_by, c.undone_at, c.undone_by,
+  g.reason
+from layers.census c join gis.change g on g.id = c.change_id order by c.id;
 
 -- name: lock_census
 select id, file_name, change_id, undone_at, undone_by from layers.census where id = :id for update;
 
 -- name: census_edited_since
-select q.code from (
-  select k.code, k.ended_change_id as by from layers.component k where k.change_id = :change_id and not upper_inf(k.valid)
-  union all
-  select k.code, o.change_id from layers.component k
-  join layers.component o on o.code = k.code and upper_inf(o.valid) and o.change_id <> :change_id
-  where k.ended_change_id = :change_id) q
-group by q.code order by q.code;
+-- Components that are not what the import left them as. What a later import changed and its undo brought back is as it was.
+with left_as as (
+  select distinct on (q.code) q.code, q.mark from (
+    select k.code, layers.fingerprint(k) as mark from layers.component k where k.change_id = :change_id
+    union all
+    select k.code, null from layers.component k where k.ended_change_id = :change_id) q
+  order by q.code, q.mark nulls last)
+select l.code from left_as l left join layers.component k on k.code = l.code and upper_inf(k.valid)
+where l.mark is distinct from case when k.id is not null then layers.fingerprint(k) end order by l.code;
 
 -- name: undo_instant
-select greatest(clock_timestamp(), max(lower(k.valid)) + interval '1 microsecond')
-from layers.component k where k.change_id = :change_id and upper_inf(k.valid);
+select greatest(clock_timestamp(), max(lower(o.valid)) + interval '1 microsecond', max(upper(k.valid)))
+from layers.component k left join layers.component o on o.code = k.code and upper_inf(o.valid)
+where k.change_id = :change_id or k.ended_change_id = :change_id;
 
 -- name: undo_end
 update layers.component k set valid = tstzrange(lower(k.valid), :at), ended_change_id = :undo_id
-where k.change_id = :change_id and upper_inf(k.valid);
+where upper_inf(k.valid) and k.code in (select o.code from layers.component o where o.change_id = :change_id)
+  and k.code <> all (cast(:kept as text[]));
 
 -- name: undo_begin
 insert into layers.component (code, edition, class_code, name_zh, cell_code, supervising_unit_id, owner_unit_id,
@@ -552,17 +618,19 @@ where upper_inf(k.valid) and k.class_code = any (:codes) group by k.class_code;
 -- The components that held at an instant ('infinity': that hold now), narrowed by class, area and box where these are given.
 select k.code, k.edition, k.class_code, l.name_zh as class_zh, k.name_zh, k.state,
   s.code as supervising_unit, s.name_zh as supervising_name, o.code as owner_unit, o.name_zh as owner_name,
-  m.code as maintainer_unit, m.name_zh as maintainer_name, k.surveyed_on, k.changed_on, k.data_source, k.source_key, k.cell_code,
+  m.code as maintainer_unit, m.name_zh as maintainer_name, k.surveyed_on, k.changed_on, k.data_source, k.source_key, placed.cell_code,
+  layers.fingerprint(k) as fingerprint,
   street.name_zh as street_name, community.name_zh as community_name, k.attrs, k.geom
 from layers.components_at(cast(:at as timestamptz)) k
+cross join lateral (select layers.cell_then(k, cast(:at as timestamptz)) as cell_code) placed
 join layers.class l on l.edition = k.edition and l.code = k.class_code
 left join layers.unit s on s.id = k.supervising_unit_id
 left join layers.unit o on o.id = k.owner_unit_id
 left join layers.unit m on m.id = k.maintainer_unit_id
-left join grids.area street on street.code = left(k.cell_code, 9) and upper_inf(street.valid)
-left join grids.area community on community.code = left(k.cell_code, 12) and upper_inf(community.valid)
+left join grids.area street on street.code = left(placed.cell_code, 9) and upper_inf(street.valid)
+left join grids.area community on community.code = left(placed.cell_code, 12) and upper_inf(community.valid)
 where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
-  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(placed.cell_code, p)))
   and (cast(:west as float8) is null
     or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
 order by k.code;
@@ -580,6 +648,10 @@ left join layers.unit s on s.id = k.supervising_unit_id
 left join layers.unit o on o.id = k.owner_unit_id
 left join layers.unit m on m.id = k.maintainer_unit_id
 where k.code = :code order by lower(k.valid);
+
+-- name: key_is_taken
+select k.code from layers.component k
+where upper_inf(k.valid) and k.class_code = :class_code and k.source_key = :source_key and k.code is distinct from :code limit 1;
 
 -- name: lock_component
 -- The code, not a row: who waited for a row finds it ended, and would hold nothing.
@@ -619,10 +691,10 @@ select layers.last_serial(:prefix);
 select pg_advisory_xact_lock(hashtextextended(:name, 0));
 
 -- name: edit_key_code
-select code from layers.edit_key where actor = :actor and key = :key;
+select code, request_sha256 from layers.edit_key where actor = :actor and key = :key;
 
 -- name: keep_edit_key
-insert into layers.edit_key (actor, key, code) values (:actor, :key, :code);
+insert into layers.edit_key (actor, key, code, request_sha256) values (:actor, :key, :code, :request_sha256);
 
 -- name: census_progress
 -- Of each community and class: what stands, what was seen since a day and differs from then, what was seen when; what went.
@@ -678,7 +750,7 @@ pairs as (
     layers.differing(layers.component_facts(o), layers.component_facts(n)) as fields,
     case when st_orderingequals(o.geom, n.geom) then 0
       when st_dimension(o.geom) = 0 and st_dimension(n.geom) = 0 then st_distance(o.geom, n.geom)
-      else st_hausdorffdistance(o.geom, n.geom) end as moved_m,
+      else st_hausdorffdistance(o.geom, n.geom, 0.25) end as moved_m,
     o.geom as old_geom, coalesce(n.geom, o.geom) as geom, coalesce(n.change_id, o.ended_change_id) as change_id,
     coalesce(lower(n.valid), upper(o.valid)) as at
   from touched t
@@ -701,7 +773,7 @@ where d.code > :after order by d.code limit :most;
 
 -- name: list_components
 -- The components that held at an instant ('infinity': that hold now), a page of them.
-select k.code, k.id as version, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.name_zh, k.state, k.cell_code,
+select k.code, k.id as version, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.name_zh, k.state, layers.cell_then(k, cast(:at as timestamptz)) as cell_code,
   s.code as supervising_unit, o.code as owner_unit, m.code as maintainer_unit, k.surveyed_on, k.changed_on, k.data_source,
   k.attrs, lower(k.valid) as since, st_asgeojson(st_transform(k.geom, 4326), 9)::json as geometry
 from layers.components_at(cast(:at as timestamptz)) k
@@ -711,7 +783,7 @@ left join layers.unit o on o.id = k.owner_unit_id
 left join layers.unit m on m.id = k.maintainer_unit_id
 where k.code > :after
   and (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
-  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(layers.cell_then(k, cast(:at as timestamptz)), p)))
   and (cast(:west as float8) is null
     or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)))
 order by k.code limit :most;
@@ -719,6 +791,6 @@ order by k.code limit :most;
 -- name: count_components_at
 select count(*) from layers.components_at(cast(:at as timestamptz)) k
 where (cast(:classes as text[]) is null or exists (select from unnest(cast(:classes as text[])) p where starts_with(k.class_code, p)))
-  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(k.cell_code, p)))
+  and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(layers.cell_then(k, cast(:at as timestamptz)), p)))
   and (cast(:west as float8) is null
     or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)));
