@@ -103,9 +103,9 @@ create or replace function layers.fingerprint(k layers.component) returns text l
 $$;
 comment on function layers.fingerprint is 'Tells whether a component is still what it was when a file was exported';
 
--- Not strict and no body of its own to run: the present has its cell written down, the past is looked up by place.
+-- Inlined. The present, and a past since which no cell began, have the cell written down; else it is found by place.
 create or replace function layers.cell_then(k layers.component, at timestamptz) returns text language sql stable as $$
-  select case when at = 'infinity' then k.cell_code else (
+  select case when at = 'infinity' or not exists (select from grids.cell c where lower(c.valid) > at) then k.cell_code else (
     select c.code from grids.cell c
     where c.valid @> at and st_covers(c.geom, case when st_dimension(k.geom) = 0 then k.geom else st_pointonsurface(k.geom) end)
     order by c.code || '' limit 1) end

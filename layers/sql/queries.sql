@@ -216,7 +216,9 @@ where q.many = 1;
 -- Rows whose key several components have, and these.
 select s.n, k.id
 from staged_census s join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
-where s.code is null and not s.error and not exists (select from census_match m where m.n = s.n or m.id = k.id) order by s.n, k.id;
+where s.code is null and not s.error and not exists (select from census_match m where m.n = s.n)
+  and not exists (select from census_match m where m.id = k.id)
+order by s.n, k.id;
 
 -- name: census_keys_taken
 -- Rows with a code of their own and the key of another component.
