@@ -2,12 +2,11 @@
 
     ./wanmi python tests/bench/editors.py [--editors 20] [--seconds 60] [--components 100]
 
-The demo city served by uvicorn in a thread; each editor has an account of its own. An editor reads one of the components,
-waits as long as a person's hand does not (up to 50 ms), and sends an edit of one to three fields from the version it saw,
-every tenth twice; now and then it retires or revives one. Each value is written once in the whole run, so that the
-history says whose it is. Then the history is replayed: every accepted edit's values are in the version that answered it
-or came there by its merge, each later one of the same field started from a version that had it, and no refused value is
-in any version. What was edited stays in the history of that city.
+The demo city served by uvicorn in a thread; each editor has an account of its own. An editor reads one of the
+components, waits up to 50 ms, and sends an edit of one to three fields from the version it saw, every tenth twice; now
+and then it retires or revives one. Each value is written once in the whole run, so that the history says whose it is.
+Then the history is replayed: every accepted value is in it, an accepted edit overwrote no value of its field that it
+had not seen, and no refused value is in any version. What was edited stays in the history of that city.
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ def main() -> None:
         codes = list(conn.scalars(wanted, {"many": said.components}))
         conn.execute(text("select 1"))
     listening = bind("127.0.0.1", 0)
-    app = create_app(House(city=city, engine=engine, reading="open"), threads=20)
+    app = create_app(House(city=city, engine=engine, reading="open"), threads=20, log=False)
     config = uvicorn.Config(app, http=PatientProtocol, log_config=None)
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
