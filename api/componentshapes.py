@@ -72,9 +72,7 @@ class RetireComponent(BaseModel):
     reason: Reason
 
 
-class ComponentVersion(BaseModel):
-    """A component from one instant to another: what it was, who wrote it and why."""
-
+class _Told(BaseModel):
     version: int
     code: str
     class_: str = Field(alias="class")
@@ -87,10 +85,15 @@ class ComponentVersion(BaseModel):
     surveyed_on: str | None
     changed_on: str | None
     data_source: str
-    source_key: str | None
     attrs: dict[str, Any]
-    geometry: dict[str, Any] = Field(description="GeoJSON, degrees")
     since: Instant
+
+
+class ComponentVersion(_Told):
+    """A component from one instant to another: what it was, who wrote it and why."""
+
+    source_key: str | None
+    geometry: dict[str, Any] = Field(description="GeoJSON, degrees")
     until: Instant | None = Field(description="null while it holds")
     actor: str
     reason: str
@@ -107,25 +110,11 @@ class ComponentPast(BaseModel):
     versions: list[ComponentVersion]
 
 
-class ListedComponent(BaseModel):
+class ListedComponent(_Told):
     """A component in a list."""
 
-    code: str
-    version: int
-    class_: str = Field(alias="class")
     class_zh: str
     class_en: str | None
-    name_zh: str | None
-    state: str
-    cell_code: str | None
-    supervising_unit: str | None
-    owner_unit: str | None
-    maintainer_unit: str | None
-    surveyed_on: str | None
-    changed_on: str | None
-    data_source: str
-    attrs: dict[str, Any]
-    since: Instant
 
 
 class ComponentFeature(BaseModel):
