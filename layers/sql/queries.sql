@@ -179,13 +179,14 @@ select geom from layers.component
 where upper_inf(valid) and st_dimension(geom) = 0 and left(cell_code, 12) = any (cast(:communities as text[]));
 
 -- name: stage_census
-drop table if exists pg_temp.staged_census, pg_temp.census_layer, pg_temp.census_match, pg_temp.census_compared, pg_temp.census_gone;
+drop table if exists pg_temp.staged_census, pg_temp.census_layer, pg_temp.census_match, pg_temp.census_shared, pg_temp.census_compared, pg_temp.census_gone;
 create temporary table staged_census (n bigint, layer integer, row bigint, code text, class_code text, name_zh text,
   cell_code text, district text, state text, supervising_unit_id bigint, owner_unit_id bigint, maintainer_unit_id bigint,
   surveyed_on date, changed_on date, data_source text, source_key text, base text, attrs jsonb, geom geometry, error boolean) on commit drop;
 create temporary table census_layer (layer integer primary key, name text, source text, has_name boolean, has_changed boolean, has_source boolean,
   has_supervising boolean, has_owner boolean, has_maintainer boolean, attr_names text[]) on commit drop;
 create temporary table census_match (n bigint, id bigint, how text, base_id bigint) on commit drop;
+create temporary table census_shared (n bigint, id bigint) on commit drop;
 create temporary table census_compared (n bigint, id bigint, fields text[], moved_m double precision) on commit drop;
 create temporary table census_gone (id bigint) on commit drop;
 
@@ -204,21 +205,18 @@ insert into census_match (n, id, how)
 select s.n, k.id, 'code' from staged_census s join layers.component k on k.code = s.code and upper_inf(k.valid);
 
 -- name: match_census_by_key
-insert into census_match (n, id, how)
-select q.n, q.id, 'key' from (
-  select s.n, k.id, count(*) over (partition by s.n) as many
+with found as materialized (
+  select s.n, k.id, s.error, count(*) over (partition by s.n) as many
   from staged_census s
   join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
-  where s.code is null and not exists (select from census_match m where m.id = k.id)) q
-where q.many = 1;
+  where s.code is null and not exists (select from census_match m where m.id = k.id)),
+alone as (insert into census_match (n, id, how) select n, id, 'key' from found where many = 1)
+insert into census_shared (n, id) select n, id from found where many > 1 and not error;
+analyze census_match;
 
 -- name: census_keys_shared
 -- Rows whose key several components have, and these.
-select s.n, k.id
-from staged_census s join layers.component k on upper_inf(k.valid) and k.class_code = s.class_code and k.source_key = s.source_key
-where s.code is null and not s.error and not exists (select from census_match m where m.n = s.n)
-  and not exists (select from census_match m where m.id = k.id)
-order by s.n, k.id;
+select n, id from census_shared order by n, id;
 
 -- name: census_keys_taken
 -- Rows with a code of their own and the key of another component.
