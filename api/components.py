@@ -50,9 +50,7 @@ def component_versions(
     with house.begin_reading() as conn:
         who.reader(conn)
         past = edits.versions(conn, code)
-        wanted = (
-            None if at is None else edits.version_at(conn, code, at if at.tzinfo else at.replace(tzinfo=house.zone))
-        )
+        wanted = None if at is None else edits.version_at(conn, code, house.city.instant(at, "at"))
     facts = [
         _facts(house, version, past[n - 1] if n else None)
         for n, version in enumerate(past)

@@ -239,14 +239,7 @@ def instant(text: str, city: City) -> datetime:
             mend="write it as 2026-11-23T08:00, with +08:00 behind it for another zone than the city's",
             mend_zh="请写作 2026-11-23T08:00；如非本市时区，后加时差，如 +08:00",
         ) from None
-    if not 1900 <= at.year <= 2999:
-        raise Invalid(
-            f"{text!r} is out of range",
-            f"{text!r} 超出范围",
-            mend="years 1900 to 2999",
-            mend_zh="年份须在 1900 至 2999 之间",
-        )
-    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(city.timezone))).astimezone(UTC)
+    return city.instant(at, "at").astimezone(UTC)
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:

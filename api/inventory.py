@@ -16,7 +16,6 @@ from api.componentshapes import CommunityCollection, ComponentCollection, Differ
 from api.deps import Areas, BBox, Classes, House, InHouse, Who, city_box, parse_bbox
 from gis.crs import GEODETIC, reproject
 from gis.db import query
-from gis.errors import Invalid
 from grids.areas import AREAS
 from layers.difference import differences
 from layers.progress import COUNTS, Progress, census_progress
@@ -50,7 +49,7 @@ def list_components(
     """
     asked: dict[str, Any] = {
         **_narrowed(house, bbox, classes, areas),
-        "at": "infinity" if at is None else _instant(house, at, "at"),
+        "at": "infinity" if at is None else house.city.instant(at, "at"),
     }
     with house.begin_reading() as conn:
         who.reader(conn)
@@ -100,8 +99,8 @@ def component_changes(
 
     What came and went in between is no difference.
     """
-    first = _instant(house, from_, "from")
-    last = datetime.now(house.zone) if to is None else _instant(house, to, "to")
+    first = house.city.instant(from_, "from")
+    last = datetime.now(house.zone) if to is None else house.city.instant(to, "to")
     asked = _narrowed(house, bbox, classes, areas)
     with house.begin_reading() as conn:
         who.reader(conn)
@@ -242,19 +241,6 @@ def _narrowed(house: House, bbox: str | None, classes: tuple[str, ...], areas: t
     box = (None,) * 4 if bbox is None else city_box(parse_bbox(bbox), house.city.srid)
     named = dict(zip(("west", "south", "east", "north"), box, strict=True))
     return {"classes": list(classes) or None, "areas": list(areas) or None, "box_srid": house.city.srid, **named}
-
-
-def _instant(house: House, at: datetime, field: str) -> datetime:
-    """The instant in the city's zone unless it says another. Invalid for a year that no city's history has."""
-    if not 1900 <= at.year <= 2999:
-        raise Invalid(
-            f"{field}: {at} is out of range",
-            f"{field}:{at} 超出范围",
-            mend="1900 … 2999",
-            mend_zh="年份须在 1900 至 2999 之间",
-            field=field,
-        )
-    return at if at.tzinfo else at.replace(tzinfo=house.zone)
 
 
 def _day(day: date | None) -> str | None:

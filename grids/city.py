@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from gis.crs import city_crs
 from gis.db import query
-from gis.errors import NotFound, UnfitCoordinates, UnfitFile
+from gis.errors import Invalid, NotFound, UnfitCoordinates, UnfitFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,18 @@ class City:
         """The words that the data's licence asks for, if any."""
         words = [self.profile.get("attribution_en"), self.profile.get("attribution_zh")]
         return " ".join(word for word in words if word) or None
+
+    def instant(self, at: datetime, field: str) -> datetime:
+        """The instant, in the city's zone unless it says another. Invalid for a year that no city's history has."""
+        if not 1900 <= at.year <= 2999:
+            raise Invalid(
+                f"{field}: {at} is out of range",
+                f"{field}：{at} 超出范围",
+                mend="years 1900 to 2999",
+                mend_zh="年份须在 1900 至 2999 之间",
+                field=field,
+            )
+        return at if at.tzinfo else at.replace(tzinfo=ZoneInfo(self.timezone))
 
 
 def list_cities(home: Path) -> list[str]:

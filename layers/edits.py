@@ -465,11 +465,10 @@ def _fit(
     if not isinstance(shape, shapely.Geometry):
         _wrong("geometry", "is no geometry", "不是图形")
     shape = fit["geometry"] = snap(shapely.force_2d(shape))
-    if "geometry" not in given:
-        pass  # as it stood
-    elif shape.is_empty or shapely.get_type_id(shape) != SINGLE[kind.geometry_type]:
+    unfit = shape.is_empty or shapely.get_type_id(shape) != SINGLE[kind.geometry_type]
+    if "geometry" in given and unfit:
         _wrong("geometry", f"the class is drawn as {kind.geometry_type}", f"该类别应绘制为 {kind.geometry_type}")
-    elif not shape.is_valid:
+    if "geometry" in given and not shape.is_valid:
         _wrong("geometry", shapely.is_valid_reason(shape), "图形自相交")
     where = {"geom": shapely.to_wkb(shapely.set_srid(shape, srid), include_srid=True)}
     return fit, conn.execute(query("layers", "district_of_shape"), where).scalar_one_or_none()

@@ -68,14 +68,9 @@ def test_an_old_export_takes_no_newer_edit_back(
     assert fates(report)["refused"] == 1
     with pytest.raises(Invalid):
         reimport(conn, template, edited, mapping, commit=True)
-    edits.change(
-        conn, LAMP, {"state": "intact", "geometry": Point(at(10, 10))}, base_id=version_at(conn, LAMP).id, srid=SRID,
-        actor="li", reason="back",
-    )  # fmt: skip
-    now = {name: value for name, value in version_at(conn, LAMP).fields.items() if name != "geometry"}
-    was = {name: value for name, value in versions(conn, LAMP)[0].fields.items() if name != "geometry"}
-    if now == was and version_at(conn, LAMP).fields["geometry"] == versions(conn, LAMP)[0].fields["geometry"]:
-        assert reimport(conn, template, edited, mapping).tally == {}  # it is again what it was
+    was = versions(conn, LAMP)[0].fields
+    change(conn, LAMP, state=was["state"], geometry=was["geometry"])
+    assert reimport(conn, template, edited, mapping).tally == {}  # it is again what it was
 
 
 @pytest.mark.parametrize("field", ["changed_on", "data_source", "source_key"])
@@ -273,10 +268,7 @@ LISTS = {
 def test_values_that_no_field_can_hold_are_told_or_kept(
     conn: Connection, template: City, tmp_path: Path, name: str, key: str
 ) -> None:
-    try:
-        path = parquet(tmp_path / "l.parquet", odd=LISTS[name])
-    except (pa.ArrowInvalid, ValueError):
-        pytest.skip("no file holds it")
+    path = parquet(tmp_path / "l.parquet", odd=LISTS[name])
     table: dict[str, Any] = {"class": "C0137", key: {"odd": "odd"} if key == "attributes" else "odd"}
     if key == "class_field":
         del table["class"]
