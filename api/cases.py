@@ -12,12 +12,24 @@ from sqlalchemy import Connection, func, select
 
 from api.answers import problems, tagged
 from api.deps import BBox, Filters, House, InHouse, Who, city_box, parse_bbox
-from api.jurisdiction import Asked, areas_of, class_names, in_city, outside, reason, refuse_unknown, units_by_id
+from api.jurisdiction import (
+    Asked,
+    areas_of,
+    class_names,
+    in_city,
+    located,
+    on_border,
+    outside,
+    reason,
+    refuse_unknown,
+    units_by_id,
+)
 from api.shapes import Case, CasePage, NewCase, OpenedCase
 from cases.desk import CASES, Report, open_case
 from gis.crs import GEODETIC
 from gis.db import query
 from gis.errors import Conflict, Forbidden, NotFound
+from gis.place import Place
 from layers.accounts import ROLES, Actor
 from layers.catalogue import edition_in_force
 
@@ -133,6 +145,22 @@ def _channel(actor: Actor, wanted: str | None) -> str:
     return wanted or actor.channels[0]
 
 
+def _dispute(conn: Connection, house: House, row: Any) -> dict[str, Any]:
+    """What could be meant beside the unit of a case, as of the instant at which it was last assigned."""
+    asked = Asked(
+        x=row.x,
+        y=row.y,
+        srid=house.city.srid,
+        class_code=row.class_code,
+        condition_no=row.condition_no,
+        component_code=row.component_code,
+        accuracy_m=row.accuracy_m,
+        at=row.assigned_at,
+    )
+    found = located(conn, Place(row.x, row.y, house.city.srid), asked)
+    return on_border(conn, house.city, found, row.accuracy_m, row.assigned_at)
+
+
 @router.get("/cases", response_model=CasePage)
 def list_cases(
     request: Request,
@@ -211,6 +239,7 @@ def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | N
         "cell": {"code": row.cell_code, "placed": row.placed, "distance_m": round(row.placed_m, 2)},
         "areas": areas_of(conn, [row.cell_code])[row.cell_code],
         "border": None if row.border_code is None else {"cell": row.border_code, "distance_m": round(row.border_m, 2)},
+        "dispute": _dispute(conn, house, row),
         "component": None if row.component_m is None else component,
         "unit": units.get(row.unit_id),
         "assisting": [units[number] for number in row.assisting_ids if number in units],

@@ -204,6 +204,8 @@ def locate(
     crs: Annotated[int, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = 4326,
     condition: Annotated[int | None, typer.Option(help="Number of the filing condition.", min=1, max=9999)] = None,
     component: Annotated[str | None, typer.Option(help="Code of the component concerned.")] = None,
+    accuracy: Annotated[float | None, typer.Option(help="How far the place may be wrong, metres.")] = None,
+    at: Annotated[str | None, typer.Option(help="ISO instant: the answer as it was then.")] = None,
 ) -> None:
     """Say where a place lies, who is responsible there for a class of problem, and why.
 
@@ -211,12 +213,22 @@ def locate(
 
     Example: wanmi locate 109.0235 32.698 --class E0102
     """
+    from api.gridfiles import instant
     from api.locate import answer
 
     settings: Settings = context.obj
     with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
         lines = answer(
-            conn, profile, x, y, crs, class_code=class_code, condition_no=condition, component_code=component
+            conn,
+            profile,
+            x,
+            y,
+            crs,
+            class_code=class_code,
+            condition_no=condition,
+            component_code=component,
+            accuracy_m=accuracy,
+            at=instant(at, profile) if at else None,
         )
     show(lines, settings)
 

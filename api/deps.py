@@ -355,6 +355,12 @@ def read_stage_groups(conn: Connection) -> dict[str, tuple[str, ...]]:
     return {"open": tuple(row.code for row in rows if not row.is_end), "ended": ended}
 
 
+At = Annotated[
+    datetime | None,
+    Query(description="instant, the city's time without an offset; none: now", examples=["2026-03-02T12:00:00+08:00"]),
+]
+
+
 def parse_bbox(text: str) -> tuple[float, float, float, float]:
     """west,south,east,north in degrees. Invalid when it is not that."""
     try:

@@ -13,7 +13,7 @@ from geopandas import GeoDataFrame
 from api.answers import ASK_AGAIN, digest, kept, tagged
 from api.censusprogress import communities, shares
 from api.componentshapes import CommunityCollection, ComponentCollection, DifferenceCollection, ProgressTable
-from api.deps import Areas, BBox, Classes, House, InHouse, Who, city_box, parse_bbox
+from api.deps import Areas, At, BBox, Classes, House, InHouse, Who, city_box, parse_bbox
 from gis.crs import GEODETIC, reproject
 from gis.db import query
 from grids.areas import AREAS
@@ -25,10 +25,6 @@ MOST_ROWS = 1000
 DECIMALS = 9  #: of degrees: a tenth of a millimetre
 Most = Annotated[int, Query(ge=1, le=MOST_ROWS, description="rows of a page")]
 After = Annotated[str, Query(max_length=17, pattern="^[0-9]*$", description="`next` of the page before")]
-At = Annotated[
-    datetime | None,
-    Query(description="instant, the city's time without an offset; none: now", examples=["2026-03-02T12:00:00+08:00"]),
-]
 
 
 @router.get("/components", response_model=ComponentCollection)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from sqlalchemy import Connection
 
+from cases.border import candidates, in_words
 from cases.duty import explain
-from gis.crs import GEODETIC, Extent, crs_of, diagnose, snap, transform
+from gis.crs import BD09, GCJ02, GEODETIC, Extent, crs_of, diagnose, snap, transform
 from gis.db import query
-from gis.errors import Invalid, UnfitCoordinates
+from gis.errors import Invalid, NotFound, UnfitCoordinates
 from gis.layer import read_geoframe
 from gis.place import Place
 from grids.city import City
@@ -24,6 +27,18 @@ from grids.city import City
 NEAR_M = 200.0  #: components of the class asked for are looked for this far; of any class a quarter as far
 NEAR_MOST = 8
 LEVELS = {6: "district", 9: "street", 12: "community"}
+REACH_MOST_M = 1000.0  #: a place that may be farther off is none
+FITTING_M = 30.0  #: a reading of the numbers that brings them this near to the component named is proposed
+FAR_M = 200.0  #: a component this far from the place that was reported may be another, or the numbers another system's
+NO_CELL = {
+    "en": "no cell covers this ground: whoever looks after it is outside of this grid",
+    "zh": "该处无单元网格覆盖，不在本网格管理范围",
+    "basis": "nobody",
+    "resolved_by": None,
+    "rule": None,
+    "document": None,
+    "source_on": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +51,8 @@ class Asked:
     class_code: str | None = None
     condition_no: int | None = None
     component_code: str | None = None
+    accuracy_m: float | None = None  #: how far the place may be wrong, as its sender states
+    at: datetime | None = None  #: as of this instant; None: now
 
 
 def in_city(conn: Connection, city: City, asked: Asked) -> Place:
@@ -53,7 +70,24 @@ def in_city(conn: Connection, city: City, asked: Asked) -> Place:
 
 
 def outside(conn: Connection, city: City, asked: Asked) -> UnfitCoordinates:
-    """The refusal of a place that lies in no cell and not near one."""
+    """The refusal of a place that lies in no cell and not near one, or of an instant before there were cells."""
+    began = conn.execute(query("grids", "grid_began")).scalar_one()
+    if began is None:
+        raise NotFound(
+            f"{city.name_en} has no grid yet",
+            f"{city.name_zh}尚无单元网格",
+            mend="wanmi grid import, or wanmi grid cut and publish, makes one",
+            mend_zh="请先用 wanmi grid import 或 wanmi grid cut 建立并发布网格",
+        )
+    if asked.at is not None and asked.at < began:
+        local = began.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds")
+        raise Invalid(
+            f"there was no grid at {asked.at.isoformat()}",
+            f"{asked.at.isoformat()} 时尚无单元网格",
+            mend=f"the first cells hold from {local}",
+            mend_zh=f"最早的网格自 {local} 起有效",
+            field="at",
+        )
     refusal = UnfitCoordinates(
         f"({asked.x}, {asked.y}) in EPSG:{asked.srid} lies outside the grid of {city.name_en}",
         f"坐标 ({asked.x}, {asked.y})(EPSG:{asked.srid})不在{city.name_zh}网格范围内",
@@ -65,55 +99,128 @@ def jurisdiction(conn: Connection, city: City, asked: Asked) -> dict[str, Any]:
     """Who must act at a place, and why; the field names are those of ``GET /locate`` (docs/http.md).
 
     Raises UnfitCoordinates for numbers that are no place or lie outside the grid (with the readings that would put
-    them inside), Invalid for a class, condition or component that is not there.
+    them inside), Invalid for a class, condition or component that is not there, for an accuracy that says no place,
+    and for an instant before the grid.
     """
     problem = None if asked.class_code is None else class_names(conn, asked.class_code)
+    if asked.accuracy_m is not None and not 0 <= asked.accuracy_m <= REACH_MOST_M:
+        raise Invalid(
+            f"an accuracy of {asked.accuracy_m:g} m says no place",
+            f"精度 {asked.accuracy_m:g} 米无法确定位置",
+            mend=f"0 to {REACH_MOST_M:g} m; without a better one look for the place by its name or address",
+            mend_zh=f"应为 0 至 {REACH_MOST_M:g} 米；精度更差时请按地名地址查找",
+            field="accuracy",
+        )
     here = in_city(conn, city, asked)
     refuse_unknown(conn, asked)
-    parameters = {
-        "x": here.x,
-        "y": here.y,
-        "srid": city.srid,
-        "class_code": asked.class_code,
-        "condition_no": asked.condition_no,
-        "component_code": asked.component_code,
-    }
-    found = conn.execute(query("cases", "locate"), parameters).one()
-    if found.cell_code is None:
+    at = asked.at or "infinity"
+    found = located(conn, here, asked)
+    first = found[0]
+    if first.placed == "outside":
         raise outside(conn, city, asked)
-    areas = areas_of(conn, [found.cell_code, found.border_code])
-    units = units_by_id(conn, [found.unit_id, *(found.assisting_ids or ()), found.across_unit_id])
+    across = next((row for row in found if row.kind == "across"), None)
+    answers = on_border(conn, city, found, asked.accuracy_m, at)
+    areas = areas_of(conn, [first.cell_code, across and across.cell_code], at)
+    units = units_by_id(conn, [first.unit_id, *first.assisting_ids, across and across.unit_id])
     lon, lat = (float(axis) for axis in transform(here.x, here.y, city.srid, GEODETIC))
     return {
         "place": {"lon": round(lon, 7), "lat": round(lat, 7), "x": here.x, "y": here.y, "srid": city.srid},
         "simulated": city.simulated,
         "class": problem,
         "cell": {
-            "code": found.cell_code,
-            "area_m2": round(found.area_m2, 1),
-            "area_class": found.area_class,
-            "placed": found.placed,
-            "distance_m": round(found.placed_m, 2),
+            "code": first.cell_code,
+            "area_m2": round(first.area_m2, 1),
+            "area_class": first.area_class,
+            "placed": first.placed,
+            "distance_m": round(first.placed_m, 2),
         },
-        "areas": areas[found.cell_code],
-        "unit": units.get(found.unit_id),
-        "assisting": [units[number] for number in found.assisting_ids or () if number in units],
-        "reason": reason(found),
+        "areas": areas[first.cell_code],
+        "unit": units.get(first.unit_id),
+        "assisting": [units[number] for number in first.assisting_ids if number in units],
+        "reason": reason(first),
+        **answers,
         "border": None
-        if found.border_code is None
+        if across is None
         else {
-            "distance_m": round(found.border_m, 2),
-            "on_border": found.on_border,
-            "tolerance_m": city.border_tolerance_m,
-            "level": _level_between(found.cell_code, found.border_code),
-            "cell": found.border_code,
-            "areas": areas[found.border_code],
-            "unit": units.get(found.across_unit_id),
+            "distance_m": round(across.distance_m, 2),
+            "within_reach": across.distance_m <= first.reach_m,
+            "level": _level_between(first.cell_code, across.cell_code),
+            "cell": across.cell_code,
+            "areas": areas[across.cell_code],
+            "unit": units.get(across.unit_id),
         },
         "component": None
-        if asked.component_code is None or found.component_m is None
-        else {"code": asked.component_code, "distance_m": round(found.component_m, 2)},
-        "nearest_components": _nearest_components(conn, here, asked.class_code),
+        if asked.component_code is None or first.component_m is None
+        else {
+            "code": asked.component_code,
+            "distance_m": round(first.component_m, 2),
+            "reading": _fitting_reading(conn, city, asked, first.component_m),
+        },
+        "nearest_components": _nearest_components(conn, here, asked.class_code, at),
+    }
+
+
+def located(conn: Connection, here: Place, asked: Asked) -> list[Any]:
+    """What assign says of a place in the city's system, of the nearest other community, and around the place."""
+    parameters = {
+        "x": here.x,
+        "y": here.y,
+        "srid": here.srid,
+        "class_code": asked.class_code,
+        "condition_no": asked.condition_no,
+        "component_code": asked.component_code,
+        "accuracy_m": asked.accuracy_m,
+        "at": asked.at or "infinity",
+    }
+    return list(conn.execute(query("cases", "locate"), parameters))
+
+
+def on_border(
+    conn: Connection, city: City, found: list[Any], accuracy_m: float | None, at: datetime | str
+) -> dict[str, Any]:
+    """Whether the answer is the same everywhere within reach of the place; if not, every candidate, and in words."""
+    first, parts = found[0], [row for row in found if row.kind == "part"]
+    several = candidates(first, parts)
+    claims: list[Any] = []
+    if first.basis == "zone" and len(first.zone_rule_ids) > 1:
+        asked = {"ids": list(first.zone_rule_ids), "cell_code": first.cell_code, "at": at}
+        claims = list(conn.execute(query("cases", "zones_claiming"), asked))
+    units = units_by_id(
+        conn,
+        [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims],
+    )
+    areas = areas_of(conn, [one.cell_code for one in several], at)
+    flagged = len(several) > 1 or first.placed != "inside" or len(claims) > 1
+    names = {code[:12]: (held[0]["name_en"], held[0]["name_zh"]) for code, held in areas.items() if held}
+    leads = {number: (unit["name_en"], unit["name_zh"]) for number, unit in units.items()}
+    en, zh = in_words(several, names, leads, first.reach_m) if flagged else ("", "")
+    return {
+        "on_border": flagged,
+        "reach_m": first.reach_m,
+        "accuracy_m": accuracy_m,
+        "tolerance_m": city.border_tolerance_m,
+        "one_unit": len({one.unit_id for one in several} | {row.unit_id for row in claims}) == 1,
+        "candidates": [
+            {
+                "here": one.here,
+                "distance_m": round(one.distance_m, 2),
+                "share": round(one.share, 4),
+                "cell": one.cell_code,
+                "areas": areas.get(one.cell_code or "", []),
+                "unit": units.get(one.unit_id),
+                "assisting": [units[number] for number in one.assisting_ids if number in units],
+                "reason": reason(one.row) if one.cell_code else NO_CELL,
+            }
+            for one in several
+        ]
+        if flagged
+        else [],
+        "claims": [
+            {"rule": row.rule_code, "document": row.source_document, "source_on": _day(row.source_on)}
+            | {"unit": units.get(row.unit_id)}
+            for row in claims
+        ],
+        "dispute": {"en": en, "zh": zh} if flagged else None,
     }
 
 
@@ -127,14 +234,21 @@ def reason(found: Any) -> dict[str, Any]:
         "resolved_by": found.resolved_by,
         "rule": found.rule_code,
         "document": found.source_document,
+        "source_on": _day(found.source_on),
     }
 
 
-def areas_of(conn: Connection, cells: list[str | None]) -> dict[str, list[dict[str, str]]]:
-    """For each cell's code its areas, community first."""
+def _day(on: date | None) -> str | None:
+    return None if on is None else str(on)
+
+
+def areas_of(
+    conn: Connection, cells: list[str | None], at: datetime | str = "infinity"
+) -> dict[str, list[dict[str, str]]]:
+    """For each cell's code its areas, today or at an instant, community first."""
     codes = [code for code in cells if code is not None]
     found: dict[str, list[dict[str, str]]] = {code: [] for code in codes}
-    for row in conn.execute(query("grids", "areas_of_cells"), {"codes": codes}):
+    for row in conn.execute(query("grids", "areas_of_cells"), {"codes": codes, "at": at}):
         names = {"name_zh": row.name_zh, "name_en": row.name_en}
         found[row.cell_code].append({"level": row.level, "code": row.code, **names})
     return found
@@ -154,7 +268,9 @@ def _level_between(code: str, across: str) -> str:
     return next((level for digits, level in LEVELS.items() if code[:digits] != across[:digits]), "community")
 
 
-def _nearest_components(conn: Connection, here: Place, class_code: str | None) -> list[dict[str, Any]]:
+def _nearest_components(
+    conn: Connection, here: Place, class_code: str | None, at: datetime | str
+) -> list[dict[str, Any]]:
     """The components nearest to a place: of the class if it is one of components, else of any class."""
     of_class = class_code if class_code is not None and class_code.startswith("C") else None
     parameters = {
@@ -164,6 +280,7 @@ def _nearest_components(conn: Connection, here: Place, class_code: str | None) -
         "within_m": NEAR_M if of_class else NEAR_M / 4,
         "class_code": of_class,
         "most": NEAR_MOST,
+        "at": at,
     }
     names = ("code", "class_code", "class_zh", "class_en", "state")
     return [
@@ -175,6 +292,27 @@ def _nearest_components(conn: Connection, here: Place, class_code: str | None) -
         }
         for row in conn.execute(query("layers", "nearest_components"), parameters)
     ]
+
+
+def _fitting_reading(conn: Connection, city: City, asked: Asked, far_m: float) -> dict[str, str] | None:
+    """For a place far from the component that it names: the system in which the numbers would lie beside it."""
+    if far_m <= FAR_M or not -180 <= asked.x <= 180 or not -90 <= asked.y <= 90:
+        return None
+    for srid, name in ((GCJ02, "GCJ-02"), (BD09, "BD-09"), (GEODETIC, "WGS 84")):
+        if srid == asked.srid:
+            continue
+        try:
+            there = Place(asked.x, asked.y, srid).to(city.srid)
+        except UnfitCoordinates:
+            continue
+        of = {"x": there.x, "y": there.y, "srid": city.srid, "code": asked.component_code, "at": asked.at or "infinity"}
+        away = conn.execute(query("layers", "distance_to_component"), of).scalar_one_or_none()
+        if away is not None and away <= FITTING_M:
+            return {
+                "en": f"read as {name} the place lies {away:.0f} m from the component: the system may be that one",
+                "zh": f"若坐标为 {name}，则距该部件仅 {away:.0f} 米，请核对坐标系",
+            }
+    return None
 
 
 # ── refusals ────────────────────────────────────────

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,6 +12,8 @@ from api.summary import FAR_M
 from grids.city import City
 
 AREA_WORDS = {"community": "社区        ", "street": "街道        ", "district": "区          ", "city": "市          "}
+NOBODY = {"name_en": "(none)", "name_zh": "(无)"}
+NO_CELL = {"name_en": "no cell", "name_zh": "无网格"}
 LEVELS = {"community": ("another community", "另一社区"), "street": ("another street", "另一街道")}
 
 
@@ -24,6 +27,8 @@ def answer(
     class_code: str,
     condition_no: int | None = None,
     component_code: str | None = None,
+    accuracy_m: float | None = None,
+    at: datetime | None = None,
 ) -> list[tuple[str, str]]:
     """The lines of the answer, each in English and in Chinese. Raises what ``jurisdiction`` raises."""
     asked = Asked(
@@ -33,6 +38,8 @@ def answer(
         class_code=class_code.strip().upper(),
         condition_no=condition_no,
         component_code=component_code,
+        accuracy_m=accuracy_m,
+        at=at,
     )
     found = jurisdiction(conn, city, asked)
     lines = [(f"place       {x}, {y} (EPSG:{srid})", f"位置        {x}, {y}(EPSG:{srid})")]
@@ -77,13 +84,46 @@ def answer(
         lines.append((f"assisting   {'; '.join(helpers[0])}", f"协办        {'、'.join(helpers[1])}"))
     if found["border"] is not None:
         lines.append(_border(found["border"]))
+    return lines + _dispute(found)
+
+
+def _dispute(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every candidate, when the answer is not the same everywhere within reach."""
+    if not found["on_border"]:
+        return []
+    same = found["one_unit"]
+    lines = [
+        (
+            f"on a border within {found['reach_m']:g} m" + (": the same unit everywhere" if same else ", by share:"),
+            f"边界      {found['reach_m']:g} 米范围内" + ("：各侧责任单位相同" if same else "，按占比："),
+        )
+    ]
+    for one in found["candidates"]:
+        unit, share = one["unit"] or NOBODY, f"{100 * one['share']:5.1f} %"
+        area = one["areas"][0] if one["areas"] else NO_CELL
+        where = "here" if one["here"] else f"{one['distance_m']:.1f} m away"
+        where_zh = "所在地" if one["here"] else f"距 {one['distance_m']:.1f} 米"
+        lines.append(
+            (
+                f"  {share}   {unit['name_en']}, {area['name_en']}, {where}: {one['reason']['en']}",
+                f"  {share}   {unit['name_zh']}，{area['name_zh']}，{where_zh}：{one['reason']['zh']}",
+            )
+        )
+    for claim in found["claims"]:
+        unit = claim["unit"] or NOBODY
+        lines.append(
+            (
+                f"  claimed by rule {claim['rule']} ({claim['document']}): {unit['name_en']}",
+                f"  责任区规则 {claim['rule']}（{claim['document']}）主张：{unit['name_zh']}",
+            )
+        )
     return lines
 
 
 def _border(border: dict[str, Any]) -> tuple[str, str]:
     """How far the nearest other community is; within the tolerance, that somebody should look first."""
     en, zh = LEVELS.get(border["level"], ("another district", "另一区县"))
-    warning, warning_zh = (": check first", ",派遣前请核对") if border["on_border"] else ("", "")
+    warning, warning_zh = (": check first", ",派遣前请核对") if border["within_reach"] else ("", "")
     return (
         f"border      {border['distance_m']:.1f} m from cell {border['cell']}, {en}{warning}",
         f"边界        距{zh}网格 {border['cell']} {border['distance_m']:.1f} 米{warning_zh}",

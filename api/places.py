@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
 from api.answers import tagged
-from api.deps import House, InHouse, Who
+from api.deps import At, House, InHouse, Who
 from api.jurisdiction import Asked, areas_of, jurisdiction, units_by_id
 from api.shapes import CityFacts, Component, Hits, Jurisdiction
 from api.tiles import bounds_of
@@ -45,10 +45,16 @@ def locate(
     ] = None,
     condition: Annotated[int | None, Query(ge=1, le=9999, description="number of the filing condition")] = None,
     component: Annotated[str | None, Query(max_length=20, description="code of the component concerned")] = None,
+    accuracy: Annotated[
+        float | None, Query(description="error of the position, metres; none: the city's border tolerance")
+    ] = None,
+    at: At = None,
 ) -> Response:
     """Who is responsible at a place: cell, areas, unit with its reason, the nearest border and what lies across it.
 
-    Without a class: the territorial body of the place. Outside the grid 422, with how else the numbers could be read.
+    Without a class: the territorial body of the place. `on_border`: within reach (`accuracy`, at least the city's
+    tolerance) another answer holds; `candidates` has each with its distance and its share of the error circle. `at`: as
+    of a past instant. Outside the grid 422, with how else the numbers could be read.
     """
     asked = Asked(
         x=lon,
@@ -57,6 +63,8 @@ def locate(
         class_code=class_.strip().upper() if class_ and class_.strip() else None,
         condition_no=condition,
         component_code=component or None,
+        accuracy_m=accuracy,
+        at=None if at is None else house.city.instant(at, "at"),
     )
     if asked.class_code is None and asked.condition_no is not None:
         raise Invalid(

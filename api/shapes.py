@@ -51,10 +51,18 @@ class Reason(BaseModel):
 
     en: str
     zh: str
-    basis: Literal["component", "rule", "zone", "territory", "nobody"]
+    basis: Literal["component", "rule", "zone", "territory", "nobody", "decision"]
     resolved_by: str | None
     rule: str | None = Field(description="code of the rule, if a rule decided")
     document: str | None = Field(description="the document the rule rests on")
+    source_on: str | None = Field(description="date of that document")
+
+
+class Sentence(BaseModel):
+    """The same in both languages."""
+
+    en: str
+    zh: str
 
 
 class Spot(BaseModel):
@@ -81,12 +89,48 @@ class Border(BaseModel):
     """The nearest place where another community begins, and what lies across."""
 
     distance_m: Metres
-    on_border: bool = Field(description="within the city's tolerance: somebody should look before dispatching")
-    tolerance_m: Metres
+    within_reach: bool = Field(description="nearer than reach_m: somebody should look before dispatching")
     level: Literal["community", "street", "district"] = Field(description="the highest level that changes there")
     cell: str
     areas: list[Area]
     unit: Unit | None = Field(description="who would be responsible there for the same class")
+
+
+class Candidate(BaseModel):
+    """One of the answers that hold somewhere within reach of a place."""
+
+    here: bool = Field(description="the answer at the place itself")
+    distance_m: Annotated[float, Field(description="to the nearest ground with this answer, metres")]
+    share: float = Field(description="of the area of the error circle; all shares add up to 1")
+    cell: str | None = Field(description="the nearest cell with this answer; null: ground without a cell")
+    areas: list[Area]
+    unit: Unit | None
+    assisting: list[Unit]
+    reason: Reason
+
+
+class Claim(BaseModel):
+    """A responsibility polygon that claims the place with the same right as another."""
+
+    rule: str
+    document: str
+    source_on: str | None
+    unit: Unit | None
+
+
+class Dispute(BaseModel):
+    """Whether the answer is the same everywhere within reach of the place; if not, who else could be meant."""
+
+    on_border: bool = Field(
+        description="within reach another answer holds, or two polygons claim it, or no cell covers it"
+    )
+    reach_m: Annotated[float, Field(description="radius of the error circle: the accuracy, at least the tolerance")]
+    accuracy_m: float | None = Field(description="as stated by the sender, metres")
+    tolerance_m: Annotated[float, Field(description="the city's border tolerance, metres")]
+    one_unit: bool = Field(description="whichever candidate it is, the same unit leads")
+    candidates: list[Candidate] = Field(description="the answer here first, then by distance; empty when not on_border")
+    claims: list[Claim] = Field(description="two or more when responsibility polygons overlap here")
+    dispute: Sentence | None = Field(description="the candidates in a sentence")
 
 
 class Distance(BaseModel):
@@ -94,6 +138,7 @@ class Distance(BaseModel):
 
     code: str
     distance_m: Metres
+    reading: Sentence | None = Field(None, description="a system in which the numbers would lie beside it")
 
 
 class NearComponent(BaseModel):
@@ -109,7 +154,7 @@ class NearComponent(BaseModel):
     lat: Degrees
 
 
-class Jurisdiction(BaseModel):
+class Jurisdiction(Dispute):
     """Who must act at a place, and why."""
 
     place: Spot
@@ -243,6 +288,7 @@ class Case(BaseModel):
     cell: PlacedCell
     areas: list[Area]
     border: NearBorder | None
+    dispute: Dispute = Field(description="what else could be meant near by, as of the instant of the assignment")
     component: Distance | None
     unit: Unit | None
     assisting: list[Unit]

@@ -90,6 +90,10 @@ def explain(basis: str, resolved_by: str | None, rule: str | None, document: str
 
     ``document`` is named in the language of the sentence where it has both (``Chinese | English``).
     """
+    if basis == "decision":
+        if rule is None:
+            return ("decided by the dispatcher against the proposal", "派遣员改派,未采用系统建议")
+        return (f"decided by the dispatcher against rule {rule}", f"派遣员改派,未采用规则 {rule}")
     if basis == "nobody" or resolved_by is None:
         return ("no responsible body was found; the dispatcher decides", "未找到责任主体,由派遣员判定")
     en, zh = WORDS_EN[resolved_by], WORDS_ZH[resolved_by]

@@ -51,10 +51,13 @@ def test_without_a_class_the_territorial_body_answers(door: Door) -> None:
 def test_the_border_says_how_far_which_and_who_is_across(
     door: Door, east_m: float, north_m: float, level: str, across: str, on_border: bool
 ) -> None:
-    border = door.get("/locate", **degrees(east_m, north_m), **{"class": "E0101"}).json()["border"]
+    found = door.get("/locate", **degrees(east_m, north_m), **{"class": "E0101"}).json()
+    border = found["border"]
     assert border["level"] == level
     assert border["unit"]["code"] == across
-    assert border["on_border"] is on_border
+    assert border["within_reach"] is on_border
+    assert found["on_border"] is on_border
+    assert len(found["candidates"]) == (2 if on_border else 0)
     distance = min(abs(axis % 200 if axis % 200 < 100 else 200 - axis % 200) for axis in (east_m, north_m))
     assert border["distance_m"] == pytest.approx(distance, abs=0.01)
     assert border["areas"][0]["level"] == "community"
@@ -72,7 +75,8 @@ def test_a_named_component_decides_and_its_distance_is_told(door: Door) -> None:
     asked = {**degrees(150, 60), "class": "C0137", "component": "6109990137000001"}
     found = door.get("/locate", **asked).json()
     assert found["unit"]["code"] == "LAMPS"
-    assert found["component"] == {"code": "6109990137000001", "distance_m": pytest.approx(10, abs=0.01)}
+    component = {"code": "6109990137000001", "distance_m": pytest.approx(10, abs=0.01), "reading": None}
+    assert found["component"] == component
 
 
 # ── cases ────────────────────────────────────────
@@ -110,7 +114,9 @@ def test_what_the_place_is_asked_and_what_the_case_gets_agree(door: Door) -> Non
         for name in ("unit", "reason", "areas", "assisting"):
             assert case[name] == found[name], name
         assert case["cell"]["code"] == found["cell"]["code"]
-        assert (case["border"] is not None) == found["border"]["on_border"]
+        assert (case["border"] is not None) == found["border"]["within_reach"]
+        for name in ("on_border", "reach_m", "candidates", "one_unit", "dispute"):
+            assert case["dispute"][name] == found[name], name
 
 
 def test_the_same_key_again_is_the_same_report(door: Door) -> None:

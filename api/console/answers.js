@@ -128,7 +128,7 @@ function draw({ again = false }) {
 
 const marks = {
   place: (answer, lon, lat) =>
-    mark({ cell: answer.cell.code, across: answer.border?.on_border ? answer.border.cell : null, lon, lat, dot: MARK }),
+    mark({ cell: answer.cell.code, across: answer.border?.within_reach ? answer.border.cell : null, lon, lat, dot: MARK }),
   // with its own dot, since the filters may leave the case itself out
   case: (answer, lon, lat) => mark({ cell: answer.cell?.code, lon, lat, dot: groupOfStage(answer.stage.code).colour }),
   component: (answer, lon, lat) => mark({ cell: answer.cell_code, lon, lat, geometry: answer.geometry }),
@@ -142,7 +142,7 @@ const gists = {
       cell: answer.cell.code,
       place: placeInWords(answer.areas),
       unit: unitSaid(answer.unit),
-      border: answer.border?.on_border
+      border: answer.border?.within_reach
         ? say(`border_near_${answer.border.level}`, { metres: metres(answer.border.distance_m) })
         : "",
     }),

@@ -127,9 +127,35 @@ export function borderFacts(border, unit) {
     border.unit &&
       make("p", {}, `${say("across_unit")}: `, make("b", {}, same ? say("across_same") : nameOf(border.unit))),
   ];
-  if (border.on_border)
+  if (border.within_reach)
     return warning(make("p", { class: "loud" }, say(`border_near_${border.level}`, { metres: far })), ...across);
   return section("border", make("p", {}, say(`border_far_${border.level}`, { metres: far })), ...across);
+}
+
+// Who else could be meant within reach of the place, each with its share of the error circle and its reason.
+export function disputeFacts(answer) {
+  if (!answer.on_border) return null;
+  const line = (one) =>
+    make(
+      "li",
+      {},
+      make("b", {}, one.unit ? nameOf(one.unit) : say("nobody")),
+      ` ${one.areas.length ? placeInWords(one.areas.filter((area) => area.level !== "district")) : say("no_cell")} · `,
+      one.here ? say("candidate_here") : say("candidate_away", { metres: metres(one.distance_m) }),
+      ` · ${(100 * one.share).toFixed(one.share < 0.1 ? 1 : 0)} %`,
+      make("p", { class: "note", names: one.reason }),
+    );
+  const claim = (one) =>
+    make("li", {}, say("claimed_by", { rule: one.rule, unit: one.unit ? nameOf(one.unit) : say("nobody") }));
+  return section(
+    "candidates",
+    make(
+      "p",
+      { class: answer.one_unit ? "" : "loud" },
+      say(answer.one_unit ? "border_one_unit" : "border_several", { metres: metres(answer.reach_m) }),
+    ),
+    make("ul", { class: "candidates" }, ...answer.candidates.map(line), ...answer.claims.map(claim)),
+  );
 }
 
 export const jump = (selection, origin = "panel") => change({ selection, origin, others: [] });

@@ -5,6 +5,7 @@ import { classOf, namesOfSource } from "./catalogue.js";
 import { classPicker, conditionOptions, conditionsOf } from "./classpicker.js";
 import {
   borderFacts,
+  disputeFacts,
   eventsOf,
   jump,
   nearestComponents,
@@ -35,7 +36,8 @@ export function placeView(answer, _extra, selection, openReport) {
     under: [make("p", { class: "under" }, placeInWords(areas)), ...aboutOf(selection)],
     body: [
       unitCard(answer),
-      border?.on_border && borderFacts(border, answer.unit),
+      border?.within_reach && borderFacts(border, answer.unit),
+      disputeFacts(answer),
       make(
         "div",
         { class: "field" },
@@ -46,7 +48,7 @@ export function placeView(answer, _extra, selection, openReport) {
       conditionsOf(selection.class).length > 0 && conditionField(selection),
       cell.placed === "nearest" && warning(make("p", {}, say("placed_nearest", { metres: metres(cell.distance_m) }))),
       whereFacts(areas, cell.code, place.lon, place.lat),
-      border && !border.on_border && borderFacts(border, answer.unit),
+      border && !border.within_reach && borderFacts(border, answer.unit),
       nearestComponents(answer.nearest_components, selection.class.startsWith("C")),
     ],
     foot: [
@@ -94,6 +96,7 @@ export function caseView(answer, extra) {
       extra.created !== undefined && doneCard(answer.no, extra.created),
       unitCard(answer),
       border && warning(make("p", {}, say("case_border", { cell: border.cell, metres: metres(border.distance_m) }))),
+      answer.dispute?.on_border && disputeFacts(answer.dispute),
       answer.cell?.placed === "nearest" &&
         warning(make("p", {}, say("placed_nearest", { metres: metres(answer.cell.distance_m) }))),
       extra.similar && similarCases(extra.similar),

@@ -26,48 +26,72 @@ comment on function cases.resolve is 'The unit that a role means at one place fo
 -- 1. the named component's maintainer, else its owner;
 -- 2. the most specific rule whose first resolving role is a fixed unit or an attribute of the component;
 -- 3. territorial: a zone, then the rule's bodies of the place, then the body of the cell, community, street, district;
--- 4. nobody.
+-- 4. nobody. A unit that was dissolved is passed over.
 -- A place on a shared border belongs to the cell with the lowest code. Rules are resolved once per distinct class,
 -- condition and cell. Points are in the city's system, snapped.
+-- reaches_m: how far the place may be wrong; borders nearer than that (at most 1 000 m), or than the city's tolerance,
+-- are told.
+-- at: 'infinity' is now. What holds now and what has ended are looked up by an index of their own.
 -- How many rows an array holds is unknown to the planner: without enable_nestloop = off it joins thousands of places
 -- to thousands of resolved rules by comparing each with each. Look-ups by index are lateral, so they stay loops.
 -- One plan serves any number of places; made anew for each call it would take four times as long as one look-up.
 create or replace function cases.assign(
-  points geometry[], class_codes text[], condition_nos integer[], component_codes text[])
+  points geometry[], class_codes text[], condition_nos integer[], component_codes text[],
+  reaches_m double precision[] default '{}', at timestamptz default 'infinity')
 returns table (
   ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
   border_m double precision, border_code text, component_m double precision,
-  unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint)
+  unit_id bigint, assisting_ids bigint[], basis text, resolved_by text, rule_id bigint, zone_rule_ids bigint[])
 language plpgsql stable set enable_nestloop = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
+declare
+  -- Units that were not there: few, so they are looked up once and not for each candidate.
+  absent bigint[] := array(
+    select u.id from layers.unit u where u.dissolved_at <= assign.at or u.founded_at > assign.at);
 begin
 return query
 with asked as materialized (
-  select a.ord, a.point, a.class_code, a.condition_no, a.component_code
-  from unnest(points, class_codes, condition_nos, component_codes)
-    with ordinality as a (point, class_code, condition_no, component_code, ord)
+  select a.ord, a.point, a.class_code, a.condition_no, a.component_code,
+    least(greatest(a.reach_m, city.border_tolerance_m), 1000) as reach_m, city.tolerance_m
+  from unnest(points, class_codes, condition_nos, component_codes, reaches_m)
+    with ordinality as a (point, class_code, condition_no, component_code, reach_m, ord)
+  cross join grids.city
 ),
 located as materialized (
   select asked.*, coalesce(inside.id, near.id) as cell_id, coalesce(inside.code, near.code) as cell_code,
     case when inside.id is not null then 'inside' when near.id is not null then 'nearest' else 'outside' end as placed,
     coalesce(near.distance_m, 0) as placed_m, border.m as border_m, border.code as border_code
   from asked
-  cross join grids.city
   left join lateral (
-    select c.id, c.code from grids.cell c
-    where upper_inf(c.valid) and st_covers(c.geom, asked.point)
-    order by c.code || '' limit 1  -- the concatenation keeps the planner from walking the index of codes
+    select q.id, q.code from (
+      select c.id, c.code from grids.cell c
+      where upper_inf(c.valid) and lower(c.valid) <= assign.at and st_covers(c.geom, asked.point)
+      union all
+      select c.id, c.code from grids.cell c
+      where not upper_inf(c.valid) and c.valid @> assign.at and st_covers(c.geom, asked.point)) q
+    order by q.code limit 1
   ) inside on true
   left join lateral (
-    select c.id, c.code, st_distance(c.geom, asked.point) as distance_m from grids.cell c
-    where inside.id is null and upper_inf(c.valid) and st_dwithin(c.geom, asked.point, city.tolerance_m)
-    order by distance_m, c.code limit 1
+    select q.id, q.code, q.distance_m from (
+      select c.id, c.code, st_distance(c.geom, asked.point) as distance_m from grids.cell c
+      where inside.id is null and upper_inf(c.valid) and lower(c.valid) <= assign.at
+        and st_dwithin(c.geom, asked.point, asked.tolerance_m)
+      union all
+      select c.id, c.code, st_distance(c.geom, asked.point) from grids.cell c
+      where inside.id is null and not upper_inf(c.valid) and c.valid @> assign.at
+        and st_dwithin(c.geom, asked.point, asked.tolerance_m)) q
+    order by q.distance_m, q.code limit 1
   ) near on true
   left join lateral (
-    select b.code, st_distance(b.geom, asked.point) as m from grids.cell b
-    where upper_inf(b.valid) and st_dwithin(b.geom, asked.point, city.border_tolerance_m)
-      and b.community_code <> left(coalesce(inside.code, near.code), 12)
-    order by m, b.code limit 1
+    select q.code, q.m from (
+      select b.code, st_distance(b.geom, asked.point) as m from grids.cell b
+      where upper_inf(b.valid) and lower(b.valid) <= assign.at and st_dwithin(b.geom, asked.point, asked.reach_m)
+        and b.community_code <> left(coalesce(inside.code, near.code), 12)
+      union all
+      select b.code, st_distance(b.geom, asked.point) from grids.cell b
+      where not upper_inf(b.valid) and b.valid @> assign.at and st_dwithin(b.geom, asked.point, asked.reach_m)
+        and b.community_code <> left(coalesce(inside.code, near.code), 12)) q
+    order by q.m, q.code limit 1
   ) border on true
 ),
 bodies as materialized (  -- the territorial bodies of each cell that occurs
@@ -77,39 +101,57 @@ bodies as materialized (  -- the territorial bodies of each cell that occurs
     max(u.id) filter (where u.area_code = left(k.cell_code, 9)) as street,
     max(u.id) filter (where u.area_code = left(k.cell_code, 6)) as district
   from (select distinct cell_code from located where cell_code is not null) k
-  left join layers.unit u on u.dissolved_at is null and u.area_code = any (grids.area_prefixes(k.cell_code))
+  left join layers.unit u on u.area_code = any (grids.area_prefixes(k.cell_code)) and u.id <> all (absent)
   group by k.cell_code
 ),
 ruled as materialized (  -- the best rule of each class, condition and cell that occurs
   select k.class_code, k.condition_no, k.cell_code, best.id as rule_id
   from (select distinct class_code, condition_no, cell_code from located where cell_code is not null) k
   left join lateral (
-    select r.id from cases.rule r
-    where upper_inf(r.valid) and r.zone is null
-      and r.class_prefix = any (layers.class_prefixes(k.class_code))
-      and r.area_prefix = any (grids.area_prefixes(k.cell_code))
-      and (r.condition_no is null or r.condition_no = k.condition_no)
-    order by length(r.class_prefix) desc, r.condition_no is null, length(r.area_prefix) desc, r.code limit 1
+    select q.id from (
+      select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
+      where upper_inf(r.valid) and lower(r.valid) <= assign.at and r.zone is null
+        and r.class_prefix = any (layers.class_prefixes(k.class_code))
+        and r.area_prefix = any (grids.area_prefixes(k.cell_code))
+        and (r.condition_no is null or r.condition_no = k.condition_no)
+      union all
+      select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
+      where not upper_inf(r.valid) and r.valid @> assign.at and r.zone is null
+        and r.class_prefix = any (layers.class_prefixes(k.class_code))
+        and r.area_prefix = any (grids.area_prefixes(k.cell_code))
+        and (r.condition_no is null or r.condition_no = k.condition_no)) q
+    order by length(q.class_prefix) desc, q.condition_no is null, length(q.area_prefix) desc, q.code limit 1
   ) best on true
 ),
 gathered as (
   select l.ord, l.cell_id, l.cell_code, l.placed, l.placed_m, l.border_m, l.border_code,
     k.m as component_m, k.maintainer_unit_id as maintainer, k.owner_unit_id as owner,
-    b.cell, b.community, b.street, b.district, g.rule_id, zoned.rule_id as zone_rule_id
+    b.cell, b.community, b.street, b.district, g.rule_id, zoned.rule_ids as zone_rule_ids
   from located l
   left join bodies b on b.cell_code = l.cell_code
   left join ruled g on g.cell_code = l.cell_code and g.class_code = l.class_code
     and g.condition_no is not distinct from l.condition_no
   left join lateral (
     select c.maintainer_unit_id, c.owner_unit_id, st_distance(c.geom, l.point) as m from layers.component c
-    where c.code = l.component_code and upper_inf(c.valid) limit 1) k on true
-  left join lateral (
-    select r.id as rule_id from cases.rule r
-    where upper_inf(r.valid) and r.zone is not null and st_covers(r.zone, l.point)
-      and r.class_prefix = any (layers.class_prefixes(l.class_code))
-      and r.area_prefix = any (grids.area_prefixes(l.cell_code))
-      and (r.condition_no is null or r.condition_no = l.condition_no)
-    order by length(r.class_prefix) desc, r.condition_no is null, length(r.area_prefix) desc, r.code limit 1
+    where c.code = l.component_code and lower(c.valid) <= assign.at and (upper_inf(c.valid) or upper(c.valid) > assign.at)
+    limit 1) k on true
+  left join lateral (  -- the zones of the first rank: two of them claim the place against each other
+    select array_agg(z.id order by z.code) as rule_ids from (
+      select q.id, q.code,
+        rank() over (order by length(q.class_prefix) desc, q.condition_no is null, length(q.area_prefix) desc) as best
+      from (
+        select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
+        where upper_inf(r.valid) and lower(r.valid) <= assign.at and r.zone is not null and st_covers(r.zone, l.point)
+          and r.class_prefix = any (layers.class_prefixes(l.class_code))
+          and r.area_prefix = any (grids.area_prefixes(l.cell_code))
+          and (r.condition_no is null or r.condition_no = l.condition_no)
+        union all
+        select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
+        where not upper_inf(r.valid) and r.valid @> assign.at and r.zone is not null and st_covers(r.zone, l.point)
+          and r.class_prefix = any (layers.class_prefixes(l.class_code))
+          and r.area_prefix = any (grids.area_prefixes(l.cell_code))
+          and (r.condition_no is null or r.condition_no = l.condition_no)) q) z
+    where z.best = 1
   ) zoned on l.cell_code is not null
 ),
 candidates as (  -- every unit that could be meant, in order; the first leads
@@ -125,18 +167,19 @@ candidates as (  -- every unit that could be meant, in order; the first leads
     from cases.rule_role rr
     cross join (
       select coalesce(min(f.rank), 0) as rank from cases.rule_role f where f.rule_id = g.rule_id
-        and cases.resolve(f, g.maintainer, g.owner, g.cell, g.community, g.street, g.district) is not null) first
+        and cases.resolve(f, g.maintainer, g.owner, g.cell, g.community, g.street, g.district) is not null
+        and cases.resolve(f, g.maintainer, g.owner, g.cell, g.community, g.street, g.district) <> all (absent)) first
     where rr.rule_id = g.rule_id
     union all
     select 3, rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
       'zone', rr.resolved_by, rr.rule_id
-    from cases.rule_role rr where rr.rule_id = g.zone_rule_id
+    from cases.rule_role rr where rr.rule_id = g.zone_rule_ids[1]
     union all select 5, 1, g.cell, 'territory', 'cell', null
     union all select 5, 2, g.community, 'territory', 'community', null
     union all select 5, 3, g.street, 'territory', 'street', null
     union all select 5, 4, g.district, 'territory', 'district', null
   ) c
-  where c.unit_id is not null and g.cell_id is not null
+  where c.unit_id is not null and c.unit_id <> all (absent) and g.cell_id is not null
 ),
 led as (
   select distinct on (c.ord) c.ord, c.unit_id, c.basis, c.resolved_by, c.rule_id
@@ -149,14 +192,55 @@ assisted as (
   group by c.ord
 )
 select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border_code, g.component_m,
-  led.unit_id, coalesce(assisted.unit_ids, '{}'), coalesce(led.basis, 'nobody'), led.resolved_by, led.rule_id
+  led.unit_id, coalesce(assisted.unit_ids, '{}'), coalesce(led.basis, 'nobody'), led.resolved_by, led.rule_id,
+  coalesce(g.zone_rule_ids, '{}')
 from gathered g
 left join led on led.ord = g.ord
 left join assisted on assisted.ord = g.ord
 order by g.ord;
 end $$;
-comment on function cases.assign is 'Cell, border, responsible unit and reason for places of classes, conditions and components';
 comment on function cases.assign is 'Cell, nearness to a border, responsible unit and reason of each place; arrays of equal length, one row each';
+
+-- The error circle of a place, cut by every line at which the answer may change: cells, and the red lines of zones
+-- that hold for the class. The circle is drawn as a polygon around it (128 sides, 0.03 % wider), so that no line within
+-- reach is missed; parts that only touch the polygon's corners are left out by their true distance.
+create or replace function cases.parts_of_circle(
+  point geometry, reach_m double precision, class_code text, condition_no integer, at timestamptz)
+returns table (inside geometry, share double precision, distance_m double precision)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_variable
+declare
+  disc geometry := st_buffer(point, reach_m / cos(pi() / 128), 32);
+  lines geometry;
+begin
+  select st_collect(st_clipbybox2d(q.line, st_expand(disc, reach_m * 0.01))) into lines from (
+    select st_boundary(c.geom) as line from grids.cell c
+    where upper_inf(c.valid) and lower(c.valid) <= at and st_dwithin(c.geom, point, reach_m)
+    union all
+    select st_boundary(c.geom) from grids.cell c
+    where not upper_inf(c.valid) and c.valid @> at and st_dwithin(c.geom, point, reach_m)
+    union all
+    select st_boundary(r.zone) from cases.rule r
+    where upper_inf(r.valid) and lower(r.valid) <= at and r.zone is not null and st_dwithin(r.zone, point, reach_m)
+      and r.class_prefix = any (layers.class_prefixes(class_code))
+      and (r.condition_no is null or r.condition_no = parts_of_circle.condition_no)
+    union all
+    select st_boundary(r.zone) from cases.rule r
+    where not upper_inf(r.valid) and r.valid @> at and r.zone is not null and st_dwithin(r.zone, point, reach_m)
+      and r.class_prefix = any (layers.class_prefixes(class_code))
+      and (r.condition_no is null or r.condition_no = parts_of_circle.condition_no)) q
+  where st_dwithin(q.line, point, reach_m);
+  if lines is null or st_isempty(lines) then
+    return query select point, 1.0::double precision, 0.0::double precision;
+    return;
+  end if;
+  return query
+    select p.inside, p.m2 / sum(p.m2) over (), p.m from (
+      select st_pointonsurface(d.geom) as inside, st_area(d.geom) as m2, st_distance(d.geom, point) as m
+      from st_dump(st_polygonize(array[st_unaryunion(st_collect(st_exteriorring(disc), lines))])) d) p
+    where p.m <= reach_m and st_intersects(disc, p.inside);
+end $$;
+comment on function cases.parts_of_circle is 'The parts of a place''s error circle between which the answer may differ: a point in each, its share, its distance from the place';
 
 create or replace function cases.refusal_text(
   refusal text, point geometry, class_code text, condition_no integer, out en text, out zh text)
@@ -192,10 +276,11 @@ begin
   perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));  -- not while a grid is being published
   create temporary table if not exists opening (
     id bigint, no bigint, ord bigint, geom geometry, class_code text, condition_no integer, component_code text,
-    refusal text) on commit drop;
+    accuracy_m double precision, refusal text) on commit drop;
   truncate opening;
-  insert into opening (id, ord, geom, class_code, condition_no, component_code, refusal)
+  insert into opening (id, ord, geom, class_code, condition_no, component_code, accuracy_m, refusal)
   select r.id, row_number() over (order by r.reported_at, r.id), r.geom, r.class_code, r.condition_no, r.component_code,
+    r.accuracy_m,
     case
       when r.geom is null then 'no_place'
       when r.reported_at is null then 'no_time'
@@ -218,9 +303,9 @@ begin
     a.basis, a.resolved_by, a.rule_id
   from (select array_agg(geom order by ord) as points, array_agg(class_code order by ord) as classes,
           array_agg(condition_no order by ord) as conditions, array_agg(component_code order by ord) as components,
-          array_agg(id order by ord) as ids
+          array_agg(accuracy_m order by ord) as reaches_m, array_agg(id order by ord) as ids
         from opening where refusal is null) q
-  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components) a
+  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components, q.reaches_m) a
   join opening o on o.id = q.ids[a.ord];
 
   update opening o set refusal = 'outside' from answered a where a.id = o.id and a.cell_id is null;
@@ -304,7 +389,7 @@ begin
   -- Not while a grid is being published: the case would keep a cell that has ended.
   perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));
   select * into found from cases.assign(array[open_case.point], array[open_case.class_code],
-    array[open_case.condition_no], array[open_case.component_code]);
+    array[open_case.condition_no], array[open_case.component_code], array[open_case.accuracy_m]);
   if found.cell_id is null then
     refusal := 'outside';
     return;
@@ -368,19 +453,29 @@ begin
     where c.cell_id = any (ended_ids) or c.border_code = any (ended_codes) or c.no in (
       select n.no from grids.cell b cross join grids.city
       join cases.case n on st_dwithin(n.geom, b.geom, city.border_tolerance_m) where b.id = any (begun_ids))
+      or c.accuracy_m is not null and c.no in (  -- by index first, then by the reach of each
+      select n.no from grids.cell b
+      join cases.case n on n.accuracy_m is not null and st_dwithin(n.geom, b.geom, 1000) and st_dwithin(n.geom, b.geom, n.accuracy_m)
+      where b.id = any (begun_ids))
     order by c.no for update of c) q
   join grids.cell k on k.id = q.cell_id;
 
+  -- What a dispatcher decided stands: such a case follows the cells, and keeps its unit.
   update rehousing r set cell_id = a.cell_id, to_code = a.cell_code, placed = a.placed, placed_m = a.placed_m,
-    border_m = a.border_m, border_code = a.border_code, component_m = a.component_m, unit_id = a.unit_id,
-    assisting_ids = a.assisting_ids, basis = a.basis, resolved_by = a.resolved_by, rule_id = a.rule_id,
-    noted = (c.unit_id, c.basis, c.resolved_by, c.rule_id, r.from_code)
-      is distinct from (a.unit_id, a.basis, a.resolved_by, a.rule_id, a.cell_code)
+    border_m = a.border_m, border_code = a.border_code, component_m = a.component_m,
+    unit_id = case when c.basis = 'decision' then c.unit_id else a.unit_id end,
+    assisting_ids = case when c.basis = 'decision' then c.assisting_ids else a.assisting_ids end,
+    basis = case when c.basis = 'decision' then c.basis else a.basis end,
+    resolved_by = case when c.basis = 'decision' then c.resolved_by else a.resolved_by end,
+    rule_id = case when c.basis = 'decision' then c.rule_id else a.rule_id end,
+    noted = r.from_code is distinct from a.cell_code or c.basis <> 'decision'
+      and (c.unit_id, c.basis, c.resolved_by, c.rule_id) is distinct from (a.unit_id, a.basis, a.resolved_by, a.rule_id)
   from (
     select array_agg(c.geom order by h.ord) as points, array_agg(c.class_code order by h.ord) as classes,
-      array_agg(c.condition_no order by h.ord) as conditions, array_agg(c.component_code order by h.ord) as components
+      array_agg(c.condition_no order by h.ord) as conditions, array_agg(c.component_code order by h.ord) as components,
+      array_agg(c.accuracy_m order by h.ord) as reaches_m
     from rehousing h join cases.case c on c.no = h.no) q
-  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components) a, cases.case c
+  cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components, q.reaches_m) a, cases.case c
   where r.ord = a.ord and c.no = r.no and a.cell_id is not null;
   -- A neighbour's case whose own cell did not change is only looked at for its border.
   delete from rehousing r using cases.case c

@@ -95,28 +95,85 @@ order by count(*) desc, k.code limit :most;
 select st_x(geom) as x, st_y(geom) as y from cases.case order by no;
 
 -- name: locate
--- One place: who must act and why; how far the nearest other community is, and who would have to act just across.
+-- One place and what is near it, in one call of assign: the place itself (kind 'here'), the point just beyond the border
+-- of the nearest other community ('across'), and the parts of the error circle ('part').
 with place as materialized (
-  select st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024) as point)
-select here.cell_code, here.placed, here.placed_m, here.border_m is not null as on_border, here.component_m, here.basis,
-  here.resolved_by, here.unit_id, here.assisting_ids, r.code as rule_code, r.source_document, c.area_m2, c.area_class,
-  beyond.code as border_code, beyond.m as border_m, across.unit_id as across_unit_id
-from place
-cross join lateral cases.assign(array[place.point], array[cast(:class_code as text)],
-  array[cast(:condition_no as integer)], array[cast(:component_code as text)]) here
+  select p.point, least(greatest(cast(:accuracy_m as double precision), c.border_tolerance_m), 1000) as reach_m, c.tolerance_m
+  from grids.city c, (select st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024) as point) p),
+own as materialized (
+  select coalesce((
+    select min(q.code) from (
+      select c.code from grids.cell c
+      where upper_inf(c.valid) and lower(c.valid) <= :at and st_covers(c.geom, place.point)
+      union all
+      select c.code from grids.cell c
+      where not upper_inf(c.valid) and c.valid @> cast(:at as timestamptz) and st_covers(c.geom, place.point)) q), (
+    select q.code from (
+      select c.code, st_distance(c.geom, place.point) as m from grids.cell c
+      where upper_inf(c.valid) and lower(c.valid) <= :at and st_dwithin(c.geom, place.point, place.tolerance_m)
+      union all
+      select c.code, st_distance(c.geom, place.point) from grids.cell c
+      where not upper_inf(c.valid) and c.valid @> cast(:at as timestamptz)
+        and st_dwithin(c.geom, place.point, place.tolerance_m)) q
+    order by q.m, q.code limit 1)) as code
+  from place),
+beyond as materialized (  -- half a metre beyond the border, on the way to the middle of the cell there
+  select q.code, q.m, st_lineinterpolatepoint(w.way, least(0.5 / greatest(st_length(w.way), 0.5), 1.0)) as point
+  from place cross join own
+  cross join lateral (
+    select n.* from (
+      (select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
+       where upper_inf(b.valid) and lower(b.valid) <= :at and b.community_code <> left(own.code, 12)
+       order by b.geom <-> place.point limit 1)
+      union all
+      (select b.code, b.geom, st_distance(b.geom, place.point) from grids.cell b
+       where not upper_inf(b.valid) and b.valid @> cast(:at as timestamptz) and b.community_code <> left(own.code, 12)
+       order by b.geom <-> place.point limit 1)) n
+    order by n.m, n.code limit 1) q
+  cross join lateral (
+    select st_makeline(st_closestpoint(q.geom, place.point), st_pointonsurface(q.geom)) as way) w),
+points as materialized (
+  select 1 as n, 'here' as kind, point, 1.0::double precision as share, 0.0::double precision as distance_m, null as code
+  from place
+  union all select 2, 'across', point, null, m, code from beyond
+  union all
+  select 3, 'part', c.inside, c.share, c.distance_m, null
+  from place join own on own.code is not null
+  cross join lateral cases.parts_of_circle(place.point, place.reach_m, :class_code, :condition_no, :at) c),
+asked as materialized (
+  select array_agg(p.point order by p.n, p.distance_m) as points, array_agg(p.kind order by p.n, p.distance_m) as kinds,
+    array_agg(p.share order by p.n, p.distance_m) as shares, array_agg(p.distance_m order by p.n, p.distance_m) as distances,
+    array_agg(p.code order by p.n, p.distance_m) as codes, count(*)::integer as many
+  from points p)
+select q.kinds[a.ord] as kind, q.shares[a.ord] as share, q.distances[a.ord] as distance_m,
+  coalesce(q.codes[a.ord], a.cell_code) as cell_code, a.placed, a.placed_m, a.component_m, a.basis, a.resolved_by, a.unit_id,
+  a.assisting_ids, a.zone_rule_ids, r.code as rule_code, r.source_document, r.source_on, c.area_m2, c.area_class,
+  place.reach_m
+from asked q cross join place
+cross join lateral cases.assign(q.points, array_fill(cast(:class_code as text), array[q.many]),
+  array_fill(cast(:condition_no as integer), array[q.many]), array_fill(cast(:component_code as text), array[q.many]),
+  at => :at) a
 left join lateral (  -- by index: the planner takes assign to return a thousand rows, and would read and hash all cells
-  select k.area_m2, k.area_class from grids.cell k where k.id = here.cell_id limit 1) c on true
-left join lateral (select k.code, k.source_document from cases.rule k where k.id = here.rule_id limit 1) r on true
+  select k.area_m2, k.area_class from grids.cell k where k.id = a.cell_id limit 1) c on true
 left join lateral (
-  select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
-  where upper_inf(b.valid) and here.cell_code is not null and b.community_code <> left(here.cell_code, 12)
-    and (here.border_code is null or b.code = here.border_code)
-  order by b.geom <-> place.point limit 1) beyond on true
-left join lateral cases.assign(  -- half a metre beyond the border, on the way to the middle of the cell there
-  array[(select st_lineinterpolatepoint(way, least(0.5 / greatest(st_length(way), 0.5), 1.0))
-    from (select st_makeline(st_closestpoint(beyond.geom, place.point), st_pointonsurface(beyond.geom)) as way) w)],
-  array[cast(:class_code as text)], array[cast(:condition_no as integer)], array[null::text]) across
-  on beyond.code is not null;
+  select k.code, k.source_document, k.source_on from cases.rule k where k.id = a.rule_id limit 1) r on true
+order by a.ord;
+
+-- name: zones_claiming
+-- Rules of zones that claim a place with equal right, and whom each means there.
+select r.code as rule_code, r.source_document, r.source_on, (
+  select cases.resolve(rr, null, null, b.cell, b.community, b.street, b.district) from cases.rule_role rr
+  where rr.rule_id = r.id and cases.resolve(rr, null, null, b.cell, b.community, b.street, b.district) is not null
+  order by rr.rank limit 1) as unit_id
+from cases.rule r
+cross join (
+  select max(u.id) filter (where u.area_code = :cell_code) as cell,
+    max(u.id) filter (where u.area_code = left(:cell_code, 12)) as community,
+    max(u.id) filter (where u.area_code = left(:cell_code, 9)) as street,
+    max(u.id) filter (where u.area_code = left(:cell_code, 6)) as district
+  from layers.unit u where u.area_code = any (grids.area_prefixes(:cell_code))
+    and coalesce(u.founded_at, '-infinity') <= :at and coalesce(u.dissolved_at, 'infinity') >= :at) b
+where r.id = any (cast(:ids as bigint[])) order by r.code;
 
 -- name: open_case
 select no, refusal, was_there, other_report from cases.open_case(:channel, :key, :class_code, :condition_no, :component_code, :x, :y,
@@ -125,11 +182,12 @@ select no, refusal, was_there, other_report from cases.open_case(:channel, :key,
 
 -- name: read_case
 select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
-  k.condition_en, c.component_code, c.component_m, st_x(st_transform(c.geom, 4326)) as lon,
-  st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
+  k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
+  st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
   c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
   g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.unit_id, c.assisting_ids, c.basis,
-  c.resolved_by, r.code as rule_code, r.source_document, c.data_source
+  c.resolved_by, r.code as rule_code, r.source_document, r.source_on, c.data_source, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at
 from cases.case c
 join layers.class l on l.edition = c.edition and l.code = c.class_code
 left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no

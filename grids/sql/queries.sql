@@ -30,8 +30,12 @@ select count(*) from grids.responsibility where upper_inf(valid);
 -- name: areas_of_cells
 select k.code as cell_code, a.level, a.code, a.name_zh, a.name_en
 from unnest(cast(:codes as text[])) k (code)
-join grids.area a on upper_inf(a.valid) and a.code = any (grids.area_prefixes(k.code))
+join grids.area a on a.code = any (grids.area_prefixes(k.code))
+  and lower(a.valid) <= :at and (upper_inf(a.valid) or upper(a.valid) > :at)
 order by k.code, length(a.code) desc;
+
+-- name: grid_began
+select min(lower(valid)) from grids.cell;
 
 -- name: bounds_of_city
 select st_xmin(b) as west, st_ymin(b) as south, st_xmax(b) as east, st_ymax(b) as north
