@@ -24,7 +24,8 @@ from api.jurisdiction import (
     refuse_unknown,
     units_by_id,
 )
-from api.shapes import Case, CasePage, NewCase, OpenedCase
+from api.shapes import Case, CasePage, ChosenUnit, NewCase, OpenedCase
+from cases import desk
 from cases.desk import CASES, Report, open_case
 from gis.crs import GEODETIC
 from gis.db import query
@@ -205,6 +206,27 @@ def one_case(request: Request, house: InHouse, who: Who, no: CaseNo) -> Response
         seen = who.reader(conn)
         facts = read_case(conn, house, no, seen)
     return tagged(request, Case, facts, private=house.reading == "accounts" or seen is not None)
+
+
+@router.post("/cases/{no}/choose_unit", response_model=Case, responses=problems(409))
+def choose_unit(request: Request, house: InHouse, who: Who, no: CaseNo, chosen: ChosenUnit) -> Response:
+    """Let another unit lead than was proposed, with the reason; for dispatchers, before the dispatch.
+
+    The decision is an event, and counted against the rule that proposed (`wanmi rules review`). Repeated it changes
+    nothing.
+    """
+    with house.begin_writing() as conn:
+        actor = who.writer(conn)
+        if "dispatcher" not in actor.roles:
+            raise Forbidden(
+                f"the account {actor.name} ({', '.join(sorted(actor.roles))}) may not choose a unit",
+                f"账号 {actor.name} 无权改派",
+                mend="dispatchers may",
+                mend_zh="仅派遣员可改派",
+            )
+        desk.choose_unit(conn, no, chosen.unit, actor=actor.name, reason=chosen.reason)
+        facts = read_case(conn, house, no, None)
+    return tagged(request, Case, facts, private=True)
 
 
 def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | None) -> dict[str, Any]:

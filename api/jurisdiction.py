@@ -113,13 +113,13 @@ def jurisdiction(conn: Connection, city: City, asked: Asked) -> dict[str, Any]:
         )
     here = in_city(conn, city, asked)
     refuse_unknown(conn, asked)
-    at = asked.at or "infinity"
+    at: datetime | str = asked.at or "infinity"
     found = located(conn, here, asked)
     first = found[0]
     if first.placed == "outside":
         raise outside(conn, city, asked)
     across = next((row for row in found if row.kind == "across"), None)
-    answers = on_border(conn, city, found, asked.accuracy_m, at)
+    answers = on_border(conn, city, found, asked.accuracy_m, asked.at)
     areas = areas_of(conn, [first.cell_code, across and across.cell_code], at)
     units = units_by_id(conn, [first.unit_id, *first.assisting_ids, across and across.unit_id])
     lon, lat = (float(axis) for axis in transform(here.x, here.y, city.srid, GEODETIC))
@@ -170,13 +170,13 @@ def located(conn: Connection, here: Place, asked: Asked) -> list[Any]:
         "condition_no": asked.condition_no,
         "component_code": asked.component_code,
         "accuracy_m": asked.accuracy_m,
-        "at": asked.at or "infinity",
+        "at": asked.at,
     }
     return list(conn.execute(query("cases", "locate"), parameters))
 
 
 def on_border(
-    conn: Connection, city: City, found: list[Any], accuracy_m: float | None, at: datetime | str
+    conn: Connection, city: City, found: list[Any], accuracy_m: float | None, at: datetime | None
 ) -> dict[str, Any]:
     """Whether the answer is the same everywhere within reach of the place; if not, every candidate, and in words."""
     first, parts = found[0], [row for row in found if row.kind == "part"]
@@ -185,12 +185,10 @@ def on_border(
     if first.basis == "zone" and len(first.zone_rule_ids) > 1:
         asked = {"ids": list(first.zone_rule_ids), "cell_code": first.cell_code, "at": at}
         claims = list(conn.execute(query("cases", "zones_claiming"), asked))
-    units = units_by_id(
-        conn,
-        [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims],
-    )
-    areas = areas_of(conn, [one.cell_code for one in several], at)
     flagged = len(several) > 1 or first.placed != "inside" or len(claims) > 1
+    ids = [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims]
+    units = units_by_id(conn, ids) if flagged else {}
+    areas = areas_of(conn, [one.cell_code for one in several], at or "infinity") if flagged else {}
     names = {code[:12]: (held[0]["name_en"], held[0]["name_zh"]) for code, held in areas.items() if held}
     leads = {number: (unit["name_en"], unit["name_zh"]) for number, unit in units.items()}
     en, zh = in_words(several, names, leads, first.reach_m) if flagged else ("", "")

@@ -298,6 +298,15 @@ class Case(BaseModel):
     data_source: str
 
 
+class ChosenUnit(BaseModel):
+    """A dispatcher's decision for another unit than was proposed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"unit": "PD02", "reason": "自建绿地"}]})
+
+    unit: Words = Field(max_length=40, description="code of the unit that is to lead")
+    reason: Words = Field(max_length=1000, description="why it is responsible")
+
+
 class Similar(BaseModel):
     """An open case that may be the same problem: a hint, nothing is merged."""
 

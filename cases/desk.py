@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from gis.crs import snap, to_city
 from gis.db import copy_frame, query
+from gis.errors import Conflict, Invalid, NotFound
 from gis.layer import Given, Layer
 from gis.place import Place
 
@@ -189,3 +190,44 @@ def case_points(conn: Connection, srid: int, given: Given) -> tuple[FloatArray, 
     together = select(func.ST_AsBinary(func.ST_Collect(source.c.geom))).where(*CASES.narrowing(source, given))
     points = shapely.get_coordinates(shapely.from_wkb(conn.execute(together).scalar_one()))  # one value, not a row each
     return points[:, 0], points[:, 1]
+
+
+def choose_unit(conn: Connection, no: int, unit_code: str, *, actor: str, reason: str) -> bool:
+    """A dispatcher decides for another unit than was proposed; the rule that is overruled stays named.
+
+    Returns whether anything changed: the unit that leads already is no decision. Raises NotFound for a case or unit
+    that is none, Conflict where the case stands at a stage at which no unit is chosen, Invalid without a reason.
+    """
+    if not reason.strip():
+        raise Invalid(
+            "a decision needs its reason",
+            "改派须说明理由",
+            mend="say why another unit is responsible",
+            mend_zh="请说明为何由该单位负责",
+            field="reason",
+        )
+    case = conn.execute(query("cases", "hold_case"), {"no": no}).one_or_none()
+    unit = conn.execute(query("cases", "standing_unit"), {"code": unit_code}).one_or_none()
+    if case is None:
+        raise NotFound(f"there is no case {no}", f"没有案件 {no}", mend="check its number", no=no)
+    if unit is None:
+        raise NotFound(
+            f"there is no unit {unit_code}",
+            f"没有单位 {unit_code}",
+            mend="give the code of a unit that was not dissolved",
+            mend_zh="请填写现有单位的编码",
+            field="unit",
+        )
+    if not case.may:
+        raise Conflict(
+            f"case {no} stands at {case.stage}: no unit is chosen there",
+            f"案件 {no} 处于 {case.stage} 阶段，不能改派",
+            mend="a unit is chosen before the dispatch",
+            mend_zh="只能在派遣之前改派",
+            no=no,
+        )
+    if unit.id == case.unit_id:
+        return False
+    row = {"no": no, "unit_id": unit.id, "actor": actor, "reason": reason.strip()}
+    conn.execute(query("cases", "choose_unit"), row)
+    return True

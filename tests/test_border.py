@@ -107,7 +107,7 @@ def test_a_border_counts_up_to_the_reach_and_not_a_millimetre_beyond(
 def test_the_answer_of_the_past_is_that_of_its_rules_units_and_cells(conn: Connection, template: City) -> None:
     then = conn.execute(text("select clock_timestamp()")).scalar_one()
     before = ask(conn, template, 50, 50)
-    later = datetime(2027, 1, 1, tzinfo=UTC)
+    later = conn.execute(text("select clock_timestamp()")).scalar_one()
     change = record_change(conn, since=later, actor="a", reason="b").change_id
     conn.execute(
         text("update cases.rule set valid = tstzrange(lower(valid), :at), ended_change_id = :c"),

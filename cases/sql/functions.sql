@@ -31,13 +31,13 @@ comment on function cases.resolve is 'The unit that a role means at one place fo
 -- condition and cell. Points are in the city's system, snapped.
 -- reaches_m: how far the place may be wrong; borders nearer than that (at most 1 000 m), or than the city's tolerance,
 -- are told.
--- at: 'infinity' is now. What holds now and what has ended are looked up by an index of their own.
+-- at: the instant asked about. What holds until further notice and what has ended have indexes of their own.
 -- How many rows an array holds is unknown to the planner: without enable_nestloop = off it joins thousands of places
 -- to thousands of resolved rules by comparing each with each. Look-ups by index are lateral, so they stay loops.
 -- One plan serves any number of places; made anew for each call it would take four times as long as one look-up.
 create or replace function cases.assign(
   points geometry[], class_codes text[], condition_nos integer[], component_codes text[],
-  reaches_m double precision[] default '{}', at timestamptz default 'infinity')
+  reaches_m double precision[] default '{}', at timestamptz default statement_timestamp())
 returns table (
   ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
   border_m double precision, border_code text, component_m double precision,

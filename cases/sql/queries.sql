@@ -98,22 +98,23 @@ select st_x(geom) as x, st_y(geom) as y from cases.case order by no;
 -- One place and what is near it, in one call of assign: the place itself (kind 'here'), the point just beyond the border
 -- of the nearest other community ('across'), and the parts of the error circle ('part').
 with place as materialized (
-  select p.point, least(greatest(cast(:accuracy_m as double precision), c.border_tolerance_m), 1000) as reach_m, c.tolerance_m
+  select p.point, least(greatest(cast(:accuracy_m as double precision), c.border_tolerance_m), 1000) as reach_m, c.tolerance_m,
+    coalesce(cast(:at as timestamptz), statement_timestamp()) as at
   from grids.city c, (select st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024) as point) p),
 own as materialized (
   select coalesce((
     select min(q.code) from (
       select c.code from grids.cell c
-      where upper_inf(c.valid) and lower(c.valid) <= :at and st_covers(c.geom, place.point)
+      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_covers(c.geom, place.point)
       union all
       select c.code from grids.cell c
-      where not upper_inf(c.valid) and c.valid @> cast(:at as timestamptz) and st_covers(c.geom, place.point)) q), (
+      where not upper_inf(c.valid) and c.valid @> place.at and st_covers(c.geom, place.point)) q), (
     select q.code from (
       select c.code, st_distance(c.geom, place.point) as m from grids.cell c
-      where upper_inf(c.valid) and lower(c.valid) <= :at and st_dwithin(c.geom, place.point, place.tolerance_m)
+      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_dwithin(c.geom, place.point, place.tolerance_m)
       union all
       select c.code, st_distance(c.geom, place.point) from grids.cell c
-      where not upper_inf(c.valid) and c.valid @> cast(:at as timestamptz)
+      where not upper_inf(c.valid) and c.valid @> place.at
         and st_dwithin(c.geom, place.point, place.tolerance_m)) q
     order by q.m, q.code limit 1)) as code
   from place),
@@ -123,11 +124,11 @@ beyond as materialized (  -- half a metre beyond the border, on the way to the m
   cross join lateral (
     select n.* from (
       (select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
-       where upper_inf(b.valid) and lower(b.valid) <= :at and b.community_code <> left(own.code, 12)
+       where upper_inf(b.valid) and lower(b.valid) <= place.at and b.community_code <> left(own.code, 12)
        order by b.geom <-> place.point limit 1)
       union all
       (select b.code, b.geom, st_distance(b.geom, place.point) from grids.cell b
-       where not upper_inf(b.valid) and b.valid @> cast(:at as timestamptz) and b.community_code <> left(own.code, 12)
+       where not upper_inf(b.valid) and b.valid @> place.at and b.community_code <> left(own.code, 12)
        order by b.geom <-> place.point limit 1)) n
     order by n.m, n.code limit 1) q
   cross join lateral (
@@ -139,7 +140,7 @@ points as materialized (
   union all
   select 3, 'part', c.inside, c.share, c.distance_m, null
   from place join own on own.code is not null
-  cross join lateral cases.parts_of_circle(place.point, place.reach_m, :class_code, :condition_no, :at) c),
+  cross join lateral cases.parts_of_circle(place.point, place.reach_m, :class_code, :condition_no, place.at) c),
 asked as materialized (
   select array_agg(p.point order by p.n, p.distance_m) as points, array_agg(p.kind order by p.n, p.distance_m) as kinds,
     array_agg(p.share order by p.n, p.distance_m) as shares, array_agg(p.distance_m order by p.n, p.distance_m) as distances,
@@ -152,7 +153,7 @@ select q.kinds[a.ord] as kind, q.shares[a.ord] as share, q.distances[a.ord] as d
 from asked q cross join place
 cross join lateral cases.assign(q.points, array_fill(cast(:class_code as text), array[q.many]),
   array_fill(cast(:condition_no as integer), array[q.many]), array_fill(cast(:component_code as text), array[q.many]),
-  at => :at) a
+  at => place.at) a
 left join lateral (  -- by index: the planner takes assign to return a thousand rows, and would read and hash all cells
   select k.area_m2, k.area_class from grids.cell k where k.id = a.cell_id limit 1) c on true
 left join lateral (
@@ -172,7 +173,8 @@ cross join (
     max(u.id) filter (where u.area_code = left(:cell_code, 9)) as street,
     max(u.id) filter (where u.area_code = left(:cell_code, 6)) as district
   from layers.unit u where u.area_code = any (grids.area_prefixes(:cell_code))
-    and coalesce(u.founded_at, '-infinity') <= :at and coalesce(u.dissolved_at, 'infinity') >= :at) b
+    and coalesce(u.founded_at <= coalesce(cast(:at as timestamptz), statement_timestamp()), true)
+    and coalesce(u.dissolved_at > coalesce(cast(:at as timestamptz), statement_timestamp()), true)) b
 where r.id = any (cast(:ids as bigint[])) order by r.code;
 
 -- name: open_case
@@ -244,3 +246,85 @@ select r.code, r.class_prefix, r.condition_no from cases.rule r
 where upper_inf(r.valid) and (r.class_prefix = any (:prefixes) or (r.class_prefix, r.condition_no) in (
   select q.class_code, q.no from unnest(cast(:classes as text[]), cast(:numbers as integer[])) q (class_code, no)))
 order by r.code;
+
+-- name: hold_rules
+select pg_advisory_xact_lock(hashtextextended('wanmi:rules', 0));
+
+-- name: rules_instant
+select greatest(clock_timestamp(), (select max(lower(valid)) + interval '1 microsecond' from cases.rule
+  where lower(valid) <= clock_timestamp()));
+
+-- name: rules_at
+select r.code, r.class_prefix, r.condition_no, r.area_prefix, r.source_document, r.source_on, (
+    select string_agg(case when rr.resolved_by = 'unit' then 'unit:' || u.code else rr.resolved_by end, '|' order by rr.rank)
+    from cases.rule_role rr left join layers.unit u on u.id = rr.unit_id where rr.rule_id = r.id) as roles,
+  st_asbinary(r.zone) as zone
+from cases.rule r where r.valid @> coalesce(cast(:at as timestamptz), statement_timestamp()) order by r.code;
+
+-- name: rules_scheduled
+-- Versions that are to hold later: taking over something else before them would collide.
+select code, lower(valid) as since from cases.rule where code = any (cast(:codes as text[])) and lower(valid) > :at
+order by since, code limit 1;
+
+-- name: end_rules
+update cases.rule set valid = tstzrange(lower(valid), :at), ended_change_id = :change_id
+where code = any (cast(:codes as text[])) and valid @> cast(:at as timestamptz);
+
+-- name: classes_and_conditions
+select l.code, c.no from layers.class l
+left join layers.condition c on c.edition = l.edition and c.class_code = l.code where l.edition = :edition order by 1, 2;
+
+-- name: codes_of_areas
+select code from grids.area where upper_inf(valid) union all select code from grids.cell where upper_inf(valid);
+
+-- name: units_and_people
+select u.code, u.area_code, coalesce(u.dissolved_at <= statement_timestamp(), false) as dissolved, exists (
+  select from layers.account a where a.unit_code = u.code and a.disabled_at is null) as people
+from layers.unit u order by u.code;
+
+-- name: ground_of_city
+select st_asbinary(st_union(geom)) from grids.area where upper_inf(valid) and level = 'city';
+
+-- name: rules_overruled
+-- What a rule proposed (events that assigned by it) and what dispatchers decided instead.
+with decided as (
+  select e.case_no, e.rule_id, e.unit_id, e.note, r.code as rule from cases.event e
+  left join cases.rule r on r.id = e.rule_id
+  where e.basis = 'decision' and (cast(:since as timestamptz) is null or e.at >= :since)),
+together as (
+  select d.rule, count(distinct d.case_no) as overruled, array_agg(distinct d.case_no) as cases,
+    array_agg(distinct d.note) as reasons,
+    min(k.code) as low, max(k.code) as high
+  from decided d join cases.case c on c.no = d.case_no join grids.cell k on k.id = c.cell_id group by d.rule)
+select t.rule, (
+    select r.source_document from cases.rule r where r.code = t.rule order by lower(r.valid) desc limit 1) as document,
+  (select count(distinct e.case_no) from cases.event e join cases.rule r on r.id = e.rule_id
+   where r.code = t.rule and e.basis is not null and (cast(:since as timestamptz) is null or e.at >= :since)) as proposed,
+  t.overruled, chosen.code as to_unit, chosen.many as to_unit_many,
+  case when left(t.low, 12) = left(t.high, 12) then left(t.low, 12) when left(t.low, 9) = left(t.high, 9) then left(t.low, 9)
+    when left(t.low, 6) = left(t.high, 6) then left(t.low, 6) else '' end as area, t.cases, t.reasons
+from together t
+cross join lateral (
+  select u.code, count(distinct d.case_no) as many from decided d join layers.unit u on u.id = d.unit_id
+  where d.rule is not distinct from t.rule group by u.code order by 2 desc, 1 limit 1) chosen
+where t.overruled >= :least order by t.overruled desc, t.rule;
+
+-- name: hold_case
+select c.stage, c.unit_id, exists (
+  select from cases.transition t where t.from_stage = c.stage and t.act = 'choose_unit') as may
+from cases.case c where c.no = :no for update;
+
+-- name: standing_unit
+select id from layers.unit where code = :code and coalesce(dissolved_at > statement_timestamp(), true);
+
+-- name: choose_unit
+with written as (
+  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis, rule_id, data)
+  select c.no, c.last_seq + 1, :actor, c.stage, 'choose_unit', c.stage, :reason, :unit_id,
+    array_remove(c.assisting_ids, :unit_id), 'decision', c.rule_id,
+    jsonb_build_object('instead_of', u.code, 'basis', c.basis)
+  from cases.case c left join layers.unit u on u.id = c.unit_id where c.no = :no
+  returning case_no, seq, unit_id, assisting_ids)
+update cases.case c set unit_id = w.unit_id, assisting_ids = w.assisting_ids, basis = 'decision', resolved_by = null,
+  last_seq = w.seq
+from written w where c.no = w.case_no;
