@@ -13,6 +13,8 @@ from sqlalchemy import Connection, func, select
 from api.answers import problems, tagged
 from api.deps import BBox, Filters, House, InHouse, Who, city_box, parse_bbox
 from api.jurisdiction import (
+    SIMILAR_DAYS,
+    SIMILAR_M,
     Asked,
     areas_of,
     class_names,
@@ -36,8 +38,6 @@ from layers.catalogue import edition_in_force
 
 router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
-SIMILAR_M = {"C": 20.0, "E": 50.0}  #: an open case of the class this near may be the same problem
-SIMILAR_DAYS = 30
 SOURCE = "本系统上报 | reported here"
 SOURCE_SIMULATED = "本系统上报（模拟城市） | reported here (simulated city)"
 CaseNo = Annotated[

@@ -26,6 +26,8 @@ from grids.city import City
 
 NEAR_M = 200.0  #: components of the class asked for are looked for this far; of any class a quarter as far
 NEAR_MOST = 8
+SIMILAR_M = {"C": 20.0, "E": 50.0}  #: an open case of the class this near may be the same problem
+SIMILAR_DAYS = 30
 LEVELS = {6: "district", 9: "street", 12: "community"}
 REACH_MOST_M = 1000.0  #: a place that may be farther off is none
 FITTING_M = 30.0  #: a reading of the numbers that brings them this near to the component named is proposed
@@ -95,8 +97,10 @@ def outside(conn: Connection, city: City, asked: Asked) -> UnfitCoordinates:
     return _with_readings(conn, city, asked, refusal)
 
 
-def jurisdiction(conn: Connection, city: City, asked: Asked) -> dict[str, Any]:
+def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Who must act at a place, and why; the field names are those of ``GET /locate`` (docs/http.md).
+
+    ``seen``: units whose cases may be told; None: all.
 
     Raises UnfitCoordinates for numbers that are no place or lie outside the grid (with the readings that would put
     them inside), Invalid for a class, condition or component that is not there, for an accuracy that says no place,
@@ -156,7 +160,9 @@ def jurisdiction(conn: Connection, city: City, asked: Asked) -> dict[str, Any]:
             "distance_m": round(first.component_m, 2),
             "reading": _fitting_reading(conn, city, asked, first.component_m),
         },
+        "collector": _collector(conn, first.cell_code, asked.at),
         "nearest_components": _nearest_components(conn, here, asked.class_code, at),
+        "open_cases": [] if asked.class_code is None else _open_cases(conn, city, here, asked.class_code, seen),
     }
 
 
@@ -264,6 +270,45 @@ def units_by_id(conn: Connection, ids: list[int | None]) -> dict[int | None, dic
 def _level_between(code: str, across: str) -> str:
     """The highest level at which two cells lie in different areas."""
     return next((level for digits, level in LEVELS.items() if code[:digits] != across[:digits]), "community")
+
+
+def _collector(conn: Connection, cell_code: str, at: datetime | None) -> dict[str, Any] | None:
+    """The responsibility grid (责任网格) of a cell and who walks it."""
+    row = conn.execute(query("cases", "collector_of_cell"), {"cell_code": cell_code, "at": at}).first()
+    if row is None:
+        return None
+    grid = {"code": row.grid_code, "name_zh": row.grid_zh, "name_en": row.grid_en}
+    who = None if row.code is None else {"code": row.code, "name_zh": row.name_zh, "name_en": row.name_en}
+    return {"grid": grid, "collector": who}
+
+
+def _open_cases(
+    conn: Connection, city: City, here: Place, class_code: str, seen: tuple[int, ...] | None
+) -> list[dict[str, Any]]:
+    """Open cases of the class near a place, nearest first: they may be the same problem."""
+    asked = {
+        "x": here.x,
+        "y": here.y,
+        "srid": here.srid,
+        "class_code": class_code,
+        "within_m": SIMILAR_M[class_code[0]],
+        "days": SIMILAR_DAYS,
+        "unit_ids": None if seen is None else list(seen),
+        "most": NEAR_MOST,
+    }
+    zone = ZoneInfo(city.timezone)
+    return [
+        {
+            "no": row.no,
+            "distance_m": round(row.distance_m, 1),
+            "reported_at": row.reported_at.astimezone(zone).isoformat(timespec="seconds"),
+            "stage": {"code": row.stage, "name_zh": row.stage_zh, "name_en": row.stage_en, "is_end": False},
+            "unit": None
+            if row.unit_code is None
+            else {"code": row.unit_code, "name_zh": row.unit_zh, "name_en": row.unit_en},
+        }
+        for row in conn.execute(query("cases", "open_cases_near"), asked)
+    ]
 
 
 def _nearest_components(

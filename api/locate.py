@@ -82,6 +82,23 @@ def answer(
     if found["assisting"]:
         helpers = [[helper[name] for helper in found["assisting"]] for name in ("name_en", "name_zh")]
         lines.append((f"assisting   {'; '.join(helpers[0])}", f"协办        {'、'.join(helpers[1])}"))
+    beat = found["collector"]
+    if beat is not None:
+        walks = beat["collector"] or NOBODY
+        lines.append(
+            (
+                f"collector   {walks['name_en']}, {beat['grid']['name_en']}",
+                f"监督员      {walks['name_zh']}，{beat['grid']['name_zh']}",
+            )
+        )
+    for one in found["open_cases"]:
+        far, stage = f"{one['distance_m']:.0f}", one["stage"]
+        lines.append(
+            (
+                f"open case   {one['no']}, {far} m away, {stage['name_en']}: the same problem?",
+                f"在办案件    {one['no']}，距此 {far} 米，{stage['name_zh']}：是否同一问题？",
+            )
+        )
     if found["border"] is not None:
         lines.append(_border(found["border"]))
     return lines + _dispute(found)

@@ -75,9 +75,9 @@ def locate(
             field="condition",
         )
     with house.begin_reading() as conn:
-        who.reader(conn)
-        found = jurisdiction(conn, house.city, asked)
-    return tagged(request, Jurisdiction, found, private=house.reading == "accounts")
+        seen = who.reader(conn)
+        found = jurisdiction(conn, house.city, asked, seen=seen)
+    return tagged(request, Jurisdiction, found, private=house.reading == "accounts" or seen is not None)
 
 
 @router.get("/components/{code}", response_model=Component)

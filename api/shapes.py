@@ -154,6 +154,29 @@ class NearComponent(BaseModel):
     lat: Degrees
 
 
+class Beat(BaseModel):
+    """The responsibility grid (责任网格) of a place and the collector who walks it."""
+
+    grid: Named
+    collector: Named | None
+
+
+class Stage(Named):
+    """Where a case stands."""
+
+    is_end: bool
+
+
+class OpenCase(BaseModel):
+    """An open case of the same class near a place: it may be the same problem."""
+
+    no: int
+    distance_m: Metres
+    reported_at: Instant
+    stage: Stage
+    unit: Named | None
+
+
 class Jurisdiction(Dispute):
     """Who must act at a place, and why."""
 
@@ -167,7 +190,9 @@ class Jurisdiction(Dispute):
     reason: Reason
     border: Border | None
     component: Distance | None
+    collector: Beat | None = Field(description="who walks here; null: the cell is in no responsibility grid")
     nearest_components: list[NearComponent]
+    open_cases: list[OpenCase] = Field(description="of the class asked for; 20 m for components, 50 m for events")
 
 
 class NewCase(BaseModel):
@@ -224,12 +249,6 @@ class CasePage(BaseModel):
     items: list[CaseRow]
     next: int | None = Field(description="give it as `after` for the next page; null: this was the last")
     simulated: bool
-
-
-class Stage(Named):
-    """Where a case stands."""
-
-    is_end: bool
 
 
 class Condition(BaseModel):

@@ -205,3 +205,20 @@ def test_a_report_with_a_wide_error_becomes_a_case_and_shows_who_else_could_be_m
         "STATION",
         None,
     }
+
+
+def test_who_walks_here_and_which_open_cases_may_be_the_same(door: Door) -> None:
+    x, y = at(250, 150)
+    asked = {"lon": x, "lat": y, "crs": SRID, "class": "E0101"}
+    before = door.get("/locate", **asked).json()
+    assert before["collector"] is None, "the cell is in no responsibility grid"
+    assert before["open_cases"] == []
+    no = door.post("/cases", {**asked, "lon": x + 30.0}, "collector").json()["no"]
+    far = door.post("/cases", {**asked, "lon": x + 60.0}, "collector").json()["no"]
+    other = door.post("/cases", {**asked, "class": "E0102"}, "collector").json()["no"]
+    near = door.get("/locate", **asked).json()["open_cases"]
+    assert [(one["no"], one["distance_m"]) for one in near] == [(no, 30.0)]
+    assert far != other
+    x, y = at(50, 150)
+    walked = door.get("/locate", lon=x, lat=y, crs=SRID).json()["collector"]
+    assert (walked["grid"]["code"], walked["collector"]["code"]) == ("R1", "K1")

@@ -202,6 +202,27 @@ where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (ca
 -- name: events_of_case
 select seq, at, actor, act, from_stage, to_stage, note from cases.event where case_no = :no order by seq;
 
+-- name: collector_of_cell
+select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
+from grids.responsibility_cell m
+join grids.responsibility g on g.id = m.responsibility_id
+  and g.valid @> coalesce(cast(:at as timestamptz), statement_timestamp())
+left join layers.collector k on k.responsibility_code = g.code
+where m.cell_code = :cell_code order by g.code, k.code limit 1;
+
+-- name: open_cases_near
+-- Open cases of the class near a place: they may be the same problem.
+select c.no, st_distance(c.geom, p.point) as distance_m, c.reported_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en,
+  u.code as unit_code, u.name_zh as unit_zh, u.name_en as unit_en
+from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
+join cases.case c on c.class_code = :class_code and st_dwithin(c.geom, p.point, :within_m)
+join cases.stage s on s.code = c.stage and not s.is_end
+left join layers.unit u on u.id = c.unit_id
+where c.reported_at > coalesce((select max(reported_at) from cases.case), now()) - make_interval(days => :days)
+  and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
+    or c.assisting_ids && cast(:unit_ids as bigint[]))
+order by distance_m, c.no limit :most;
+
 -- name: similar_cases
 select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage
 from cases.case c
