@@ -11,7 +11,21 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
-from api import cases, catalogues, components, console, glyphs, grids, health, heat, inventory, places, sessions, tiles
+from api import (
+    cases,
+    catalogues,
+    components,
+    console,
+    geocode,
+    glyphs,
+    grids,
+    health,
+    heat,
+    inventory,
+    places,
+    sessions,
+    tiles,
+)
 from api.answers import COMMON, SMALLEST, add_handlers, problems
 from api.deps import House, read_stage_groups
 from api.porch import Porch
@@ -54,6 +68,7 @@ def create_app(house: House, *, threads: int = 16, log: bool = True) -> FastAPI:
         console,
         inventory,
         places,
+        geocode,
         components,
         cases,
         grids,

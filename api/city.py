@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from api.progress import Stages
 from cases import desk
 from cases.duty import load_rules
-from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases
+from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases, query
 from gis.errors import Conflict, NotFound, UnfitFile, UnfitSetting
 from gis.history import record_change
 from gis.migrate import made_for, migrate
@@ -25,13 +25,15 @@ from grids.cut import cut_all, fitted
 from grids.ground import load_ground
 from layers.catalogue import edition_in_force, load_catalogue, load_mapping, load_national, put_in_force
 from layers.components import load_components
+from layers.places import derive_places, load_places
+from layers.simulate_doors import simulate_doors
 from layers.units import load_collectors, load_units
 
 BATCH = 4_000
 #: Written by a load, in the order in which a replacing load empties them.
 TABLES = (
     "cases.report, cases.event, cases.case, cases.rule_role, cases.rule, layers.edit_key, layers.census, "
-    "layers.component, layers.collector, layers.unit, layers.time_limit, layers.condition, "
+    "layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, layers.condition, "
     "layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
     "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
     "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
@@ -123,6 +125,9 @@ def load_city(
             with engine.begin() as conn:  # a database of before them gets the national editions
                 if load_national(conn, city.folder.parent / "catalogue", city.edition):
                     load_mapping(conn, city.folder)
+                if not conn.execute(query("layers", "places_are_there")).scalar_one():  # and names of places
+                    now = record_change(conn, since=datetime.now(UTC), actor="wanmi load", reason="names of places")
+                    load_places(conn, derive_places(conn, city.srid), now)
         open_waiting(engine, city, stages)
     return not there or replace
 
@@ -203,6 +208,10 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     load_units(conn, frames["units"])
     load_collectors(conn, frames["collectors"])
     load_rules(conn, frames["rules"], city.srid, version)
+    stages("names of places | 地名", 0.25)
+    load_places(conn, derive_places(conn, city.srid), version)
+    if "simulation" in city.profile:
+        load_places(conn, simulate_doors(frames["barriers"]), version)
     stages("components | 部件", 0.3)
     load_components(
         conn, frames["components"], city.edition, version, progress=lambda part: stages("", 0.3 + 0.4 * part)

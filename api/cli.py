@@ -19,6 +19,7 @@ from api.component import component
 from api.door import CityOption, Door, opened, show, speaker
 from api.export import export
 from api.grid import grid
+from api.placenames import places
 from api.rules import rules
 from gis.settings import Settings, read_settings
 
@@ -35,6 +36,7 @@ app.add_typer(grid, name="grid")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(census, name="census")
 app.add_typer(component, name="component")
+app.add_typer(places, name="places")
 app.add_typer(rules, name="rules")
 app.command()(export)
 

@@ -23,6 +23,7 @@ from gis.errors import Invalid, NotFound, UnfitCoordinates
 from gis.layer import read_geoframe
 from gis.place import Place
 from grids.city import City
+from layers.places import in_words as in_words_of
 
 NEAR_M = 200.0  #: components of the class asked for are looked for this far; of any class a quarter as far
 NEAR_MOST = 8
@@ -160,6 +161,7 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
             "distance_m": round(first.component_m, 2),
             "reading": _fitting_reading(conn, city, asked, first.component_m),
         },
+        "in_words": in_words_of(conn, here.x, here.y, city.srid),
         "collector": _collector(conn, first.cell_code, asked.at),
         "nearest_components": _nearest_components(conn, here, asked.class_code, at),
         "open_cases": [] if asked.class_code is None else _open_cases(conn, city, here, asked.class_code, seen),
@@ -256,6 +258,11 @@ def areas_of(
         names = {"name_zh": row.name_zh, "name_en": row.name_en}
         found[row.cell_code].append({"level": row.level, "code": row.code, **names})
     return found
+
+
+def areas_of_code(conn: Connection, area_code: str | None) -> list[dict[str, str]]:
+    """An area by its code and those above it, the smallest first."""
+    return [] if area_code is None else areas_of(conn, [area_code])[area_code]
 
 
 def units_by_id(conn: Connection, ids: list[int | None]) -> dict[int | None, dict[str, str]]:

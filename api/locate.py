@@ -43,6 +43,8 @@ def answer(
     )
     found = jurisdiction(conn, city, asked)
     lines = [(f"place       {x}, {y} (EPSG:{srid})", f"位置        {x}, {y}(EPSG:{srid})")]
+    if found["in_words"]:
+        lines.append((f"            {found['in_words']['en']}", f"            {found['in_words']['zh']}"))
     if city.simulated:
         lines.append(("            simulated city (模拟)", "            模拟城市 (simulated)"))
     problem, cell = found["class"], found["cell"]

@@ -190,6 +190,7 @@ class Jurisdiction(Dispute):
     reason: Reason
     border: Border | None
     component: Distance | None
+    in_words: Sentence | None = Field(description="the place by door, road and landmark; null: nothing named is near")
     collector: Beat | None = Field(description="who walks here; null: the cell is in no responsibility grid")
     nearest_components: list[NearComponent]
     open_cases: list[OpenCase] = Field(description="of the class asked for; 20 m for components, 50 m for events")

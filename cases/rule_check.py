@@ -116,7 +116,7 @@ def check_rules(conn: Connection, rules: Sequence[Duty], *, only: Collection[str
     world = _world(conn)
     wanted = {row.code for row in rules} if only is None else set(only)
     faults = [fault for row in rules if row.code in wanted for fault in _of_row(world, row)]
-    ground = shapely.from_wkb(conn.execute(query("cases", "ground_of_city")).scalar_one())
+    ground = shapely.from_wkb(conn.execute(query("grids", "ground_of_city")).scalar_one())
     zones = [row for row in rules if row.zone is not None]
     faults += [
         Fault(rule="zone_unfit", code=row.code, row=row.row, field="zone")

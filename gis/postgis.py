@@ -19,7 +19,7 @@ from gis.packages import Say, library_environment, unpack
 
 OLDEST = 14
 #: What the schema stands on; all of them come with Debian's PostGIS and PostgreSQL packages.
-EXTENSIONS = ("postgis", "btree_gist")
+EXTENSIONS = ("postgis", "btree_gist", "pg_trgm")
 SYSTEM = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",

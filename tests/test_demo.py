@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from gis.db import Access, database_name
+from layers.places import find_places
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -152,3 +154,15 @@ def test_assigned_wards_agree_with_the_labels(city: Connection) -> None:
         "join cases.case c on c.no = r.case_no join grids.cell k on k.id = c.cell_id where r.area_label is not null"
     )
     assert city.execute(text(agree)).scalar_one() >= 0.997
+
+
+# ── places, however they are said ────────────────────────────────────────
+
+
+@in_ankang
+def test_the_right_place_comes_first_for_nearly_all_ways_to_say_it(city: Connection) -> None:
+    with (HOME / "tests" / "places_said.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) >= 200
+    wrong = [row for row in rows if (find_places(city, row["said"])[1] or [None])[0].code != row["code"]]
+    assert len(wrong) <= 0.05 * len(rows), wrong

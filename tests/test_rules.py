@@ -288,7 +288,8 @@ def test_a_closed_case_gets_no_other_unit_and_a_decision_outlives_a_redrawn_grid
     old, new = conn.execute(
         text(
             "with gone as (update grids.cell set valid = tstzrange(lower(valid), now()) "
-            "where code = '610999001001003' returning *), come as (insert into grids.cell (code, geom, valid, change_id) "
+            "where code = '610999001001003' returning *), "
+            "come as (insert into grids.cell (code, geom, valid, change_id) "
             "select '610999001001009', geom, tstzrange(now(), null), change_id from gone returning id) "
             "select gone.id, come.id from gone, come"
         )

@@ -303,9 +303,6 @@ select u.code, u.area_code, coalesce(u.dissolved_at <= statement_timestamp(), fa
   select from layers.account a where a.unit_code = u.code and a.disabled_at is null) as people
 from layers.unit u order by u.code;
 
--- name: ground_of_city
-select st_asbinary(st_union(geom)) from grids.area where upper_inf(valid) and level = 'city';
-
 -- name: rules_overruled
 -- What a rule proposed (events that assigned by it) and what dispatchers decided instead.
 with decided as (

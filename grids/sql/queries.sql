@@ -206,3 +206,6 @@ select b.id, b.kind, b.grade, b.name_zh, b.name_en, b.width_m, b.data_source, c.
 from grids.barrier b, grids.city c
 where case when cast(:at as timestamptz) = 'infinity' then upper_inf(b.valid) else b.valid @> cast(:at as timestamptz) end
 order by b.kind, b.id;
+
+-- name: ground_of_city
+select st_asbinary(st_union(geom)) from grids.area where upper_inf(valid) and level = 'city';

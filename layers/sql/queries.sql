@@ -797,3 +797,143 @@ where (cast(:classes as text[]) is null or exists (select from unnest(cast(:clas
   and (cast(:areas as text[]) is null or exists (select from unnest(cast(:areas as text[])) p where starts_with(layers.cell_then(k, cast(:at as timestamptz)), p)))
   and (cast(:west as float8) is null
     or st_intersects(k.geom, st_makeenvelope(:west, cast(:south as float8), cast(:east as float8), cast(:north as float8), :box_srid)));
+
+-- name: area_names
+select code, name_zh from grids.area where upper_inf(valid);
+
+-- name: areas_as_places
+select code, name_zh, name_en, data_source, geom from grids.area where upper_inf(valid);
+
+-- name: ground_as_places
+-- Named ground, the pieces of one name together; a road's pieces that lie more than 500 m apart are two roads.
+select case q.kind when 'street' then 'road' when 'building' then 'poi' else q.kind end as kind,
+  q.name_zh || case when q.cluster = 0 then '' else '#' || q.cluster end as code, q.name_zh, min(q.name_en) as name_en,
+  min(q.data_source) as data_source,
+  case st_dimension(st_collect(q.geom)) when 1 then st_linemerge(st_unaryunion(st_collect(q.geom)))
+    else st_unaryunion(st_collect(q.geom)) end as geom
+from (
+  select b.*, st_clusterdbscan(b.geom, 500, 1) over (partition by b.kind, b.name_zh) as cluster
+  from grids.barrier b where upper_inf(b.valid) and b.name_zh is not null and b.kind <> 'wall') q
+group by q.kind, q.name_zh, q.cluster;
+
+-- name: place_places
+-- The smallest area that holds each new place.
+update layers.place p set area_code = c.community_code
+from grids.cell c
+where p.area_code is null and p.kind <> 'area' and upper_inf(c.valid) and st_intersects(c.geom, st_pointonsurface(p.geom));
+update layers.place p set area_code = split_part(p.code, ':', 2) where p.area_code is null and p.kind = 'area' and p.derived;
+
+-- name: analyze_places
+analyze layers.place;
+
+-- name: places_named
+-- The same name, the same by sound, the same first letters; also of versions that have ended, shown as what they are now.
+with hit as (
+  select p.code, case when p.keys[1] = :key then 1.0 else 0.97 end as fit, 'name' as how, p.name_zh, upper_inf(p.valid) as now from layers.place p
+  where p.keys @> array[cast(:key as text)]
+  union all
+  select p.code, case when :latin then 0.95 else 0.88 end - case when p.sounds[1] = :sound then 0 else 0.02 end, 'sound', p.name_zh, upper_inf(p.valid) from layers.place p
+  where p.sounds @> array[cast(:sound as text)]
+  union all
+  select p.code, 0.85, 'initials', p.name_zh, upper_inf(p.valid) from layers.place p
+  where cast(:initials as text) is not null and p.initials @> array[cast(:initials as text)]),
+best as (
+  select distinct on (h.code) h.* from hit h order by h.code, h.fit desc, h.now desc)
+select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null else b.name_zh end as former, p.area_code, p.number,
+  b.fit, b.how, st_x(o.point) as x, st_y(o.point) as y, st_xmin(p.geom) as west, st_ymin(p.geom) as south,
+  st_xmax(p.geom) as east, st_ymax(p.geom) as north
+from best b join layers.place p on p.code = b.code and upper_inf(p.valid)
+cross join lateral (select case st_dimension(p.geom) when 0 then st_centroid(p.geom)
+  when 1 then st_closestpoint(p.geom, st_centroid(p.geom)) else st_pointonsurface(p.geom) end as point) o
+where cast(:kind as text) is null or p.kind = :kind
+order by b.fit desc, p.kind, p.code limit :most;
+
+-- name: places_alike
+-- A part of the name, or alike by trigrams of its letters and its sound.
+with hit as (
+  select p.code, p.name_zh, upper_inf(p.valid) as now, greatest(
+    case when p.spelling like '%' || :key || '%' then 0.6 + 0.25 * length(:key) / greatest(length(p.name_zh), length(:key)) end,
+    0.85 * word_similarity(:sound, p.spelling) * least(1.0, length(:sound)::float / greatest(length(split_part(p.spelling, ' ', 2)), 1)),
+    0.85 * similarity(:sound, p.sounds[1]), 0.9 * similarity(:key, p.keys[1])) as fit,
+    case when p.spelling like '%' || :key || '%' then 'part' else 'alike' end as how
+  from layers.place p
+  where p.kind <> 'door' and (cast(:kind as text) is null or p.kind = :kind)
+    and (p.spelling like '%' || :key || '%' or :sound <% p.spelling)),
+best as (
+  select distinct on (h.code) h.* from hit h order by h.code, h.fit desc, h.now desc)
+select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null else b.name_zh end as former, p.area_code, p.number,
+  b.fit, b.how, st_x(o.point) as x, st_y(o.point) as y, st_xmin(p.geom) as west, st_ymin(p.geom) as south,
+  st_xmax(p.geom) as east, st_ymax(p.geom) as north
+from (select * from best order by fit desc, code limit :most) b join layers.place p on p.code = b.code and upper_inf(p.valid)
+cross join lateral (select case st_dimension(p.geom) when 0 then st_centroid(p.geom)
+  when 1 then st_closestpoint(p.geom, st_centroid(p.geom)) else st_pointonsurface(p.geom) end as point) o
+order by b.fit desc, p.kind, p.code;
+
+-- name: doors_near_number
+-- The door of a number on a road and its neighbours, on the same side or on either.
+(select p.code, p.kind, p.name_zh, p.name_en, null as former, p.area_code, p.number, st_x(o.point) as x, st_y(o.point) as y,
+   st_xmin(p.geom) as west, st_ymin(p.geom) as south, st_xmax(p.geom) as east, st_ymax(p.geom) as north
+ from layers.place p cross join lateral (select st_pointonsurface(p.geom) as point) o
+ where p.kind = 'door' and upper_inf(p.valid) and p.road = :road and p.number <= :number and (not :same_side or (p.number - :number) % 2 = 0)
+ order by p.number desc limit 2)
+union all
+(select p.code, p.kind, p.name_zh, p.name_en, null, p.area_code, p.number, st_x(o.point), st_y(o.point),
+   st_xmin(p.geom), st_ymin(p.geom), st_xmax(p.geom), st_ymax(p.geom)
+ from layers.place p cross join lateral (select st_pointonsurface(p.geom) as point) o
+ where p.kind = 'door' and upper_inf(p.valid) and p.road = :road and p.number > :number and (not :same_side or (p.number - :number) % 2 = 0)
+ order by p.number limit 1)
+order by number;
+
+-- name: place_of_code
+select p.code, p.kind, p.name_zh, p.name_en, null as former, p.area_code, p.number, st_x(o.point) as x, st_y(o.point) as y,
+  st_xmin(p.geom) as west, st_ymin(p.geom) as south, st_xmax(p.geom) as east, st_ymax(p.geom) as north
+from layers.place p cross join lateral (select st_pointonsurface(p.geom) as point) o
+where p.code = :code and upper_inf(p.valid);
+
+-- name: places_near
+-- The nearest door (30 m), road (60 m), and landmark (300 m): a crossing or a place of interest.
+with here as (select st_setsrid(st_makepoint(:x, :y), :srid) as point)
+select 'door' as kind, q.* from here cross join lateral (
+  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)) as x, st_y(st_centroid(p.geom)) as y
+  from layers.place p where upper_inf(p.valid) and p.kind = 'door' and st_dwithin(p.geom, here.point, 30)
+  order by distance_m, p.code limit 1) q
+union all
+select 'road', q.* from here cross join lateral (
+  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+  from layers.place p where upper_inf(p.valid) and p.kind = 'road' and st_dwithin(p.geom, here.point, 60)
+  order by distance_m, p.code limit 1) q
+union all
+select 'mark', q.* from here cross join lateral (
+  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+  from layers.place p where upper_inf(p.valid) and p.kind in ('crossing', 'poi', 'green') and st_dwithin(p.geom, here.point, 300)
+  order by distance_m, p.code limit 1) q;
+
+-- name: places_are_there
+select exists (select from layers.place);
+
+-- name: cell_at
+select c.code from grids.cell c, grids.city
+where upper_inf(c.valid) and st_dwithin(c.geom, st_setsrid(st_makepoint(:x, :y), :srid), city.tolerance_m)
+order by st_distance(c.geom, st_setsrid(st_makepoint(:x, :y), :srid)), c.code || '' limit 1;
+
+-- name: place_by_code
+select 'cell' as kind, null as name_zh, c.community_code as area_code, st_x(o.point) as x, st_y(o.point) as y
+from grids.cell c cross join lateral (select st_pointonsurface(c.geom) as point) o where c.code = :code and upper_inf(c.valid)
+union all
+select 'component', coalesce(k.name_zh, l.name_zh), left(k.cell_code, 12), st_x(o.point), st_y(o.point)
+from layers.component k join layers.class l on l.edition = k.edition and l.code = k.class_code
+cross join lateral (select st_pointonsurface(k.geom) as point) o where k.code = :code and upper_inf(k.valid)
+limit 1;
+
+-- name: hold_places
+select pg_advisory_xact_lock(hashtextextended('wanmi:places', 0));
+
+-- name: places_now
+select code, kind, name_zh, name_en, other_names, road, number, derived, data_source, geom from layers.place
+where upper_inf(valid) order by code;
+
+-- name: places_instant
+select greatest(clock_timestamp(), (select max(lower(valid)) + interval '1 microsecond' from layers.place));
+
+-- name: end_places
+update layers.place set valid = tstzrange(lower(valid), :at) where code = any (cast(:codes as text[])) and upper_inf(valid);
