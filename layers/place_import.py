@@ -1,4 +1,4 @@
-"""Taking over a city's names of places (地名) from a file: read, compare, take over; a renamed one keeps its history."""
+"""Taking over a city's names of places (地名) from a file: read, compare, take over; a renamed one keeps its past."""
 
 from __future__ import annotations
 

@@ -153,8 +153,9 @@ def _areas(rest: str, areas: Sequence[tuple[str, str]], short: bool) -> tuple[tu
     found: list[str] = []
     forms = [(form, code) for code, name in areas for form in (_forms(name) if short else [name.lower()])]
     forms.sort(key=lambda one: (-len(one[0]), one[1]))
+    whole = {form for form, _ in forms}
     while True:
-        for form, code in forms:
+        for form, code in forms if rest not in whole else ():
             after = rest[len(form) :].lstrip()
             if rest.startswith(form) and len(after) >= 2:
                 rest = after
@@ -181,10 +182,11 @@ def _two_roads(rest: str) -> tuple[str, str] | None:
     parts = [part for part in _AND.split(shorter) if part.strip()]
     if len(parts) == 2 and (said or all(key(part).endswith(_ROAD_ENDS) or is_latin(part) for part in parts)):
         return parts[0], parts[1]
-    if said and len(parts) == 1:  # 兴安路金州路路口: cut behind the first word for a road
-        for end in range(2, len(shorter) - 1):
-            if shorter[:end].endswith(_ROAD_ENDS) and shorter.endswith(_ROAD_ENDS):
-                return shorter[:end], shorter[end:]
+    if said and len(parts) == 1:  # 兴安路金州路路口, 兴安路金州路口: cut behind the first word for a road
+        for both in (shorter, rest[:-1]):
+            for end in range(2, len(both) - 1):
+                if both[:end].endswith(_ROAD_ENDS) and both.endswith(_ROAD_ENDS):
+                    return both[:end], both[end:]
     return None
 
 

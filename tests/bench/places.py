@@ -84,11 +84,8 @@ def main() -> None:
     with (Path(__file__).parents[1] / "places_said.csv").open(encoding="utf-8", newline="") as table:
         said = list(csv.DictReader(table))
     with engine.connect() as conn:
-        box = conn.execute(
-            text(
-                "select st_xmin(b), st_ymin(b), st_xmax(b), st_ymax(b) from (select st_extent(geom) b from grids.area) q"
-            )
-        ).one()
+        extent = "select st_extent(geom) as b from grids.area"
+        box = conn.execute(text(f"select st_xmin(b), st_ymin(b), st_xmax(b), st_ymax(b) from ({extent}) q")).one()
         measure(conn, said, "the list of tests/places_said.csv")
         for rows in (20_000, 200_000):
             version = record_change(conn, since=datetime.now(UTC), actor="bench", reason="simulated names")
