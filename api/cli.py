@@ -15,6 +15,7 @@ import typer
 from api.accounts import accounts
 from api.catalogue import catalogue
 from api.census import census
+from api.collectors import collectors
 from api.component import component
 from api.door import CityOption, Door, opened, show, speaker
 from api.export import export
@@ -36,6 +37,7 @@ app.add_typer(grid, name="grid")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(census, name="census")
 app.add_typer(component, name="component")
+app.add_typer(collectors, name="collectors")
 app.add_typer(places, name="places")
 app.add_typer(rules, name="rules")
 app.command()(export)
@@ -235,6 +237,40 @@ def locate(
             at=instant(at, profile) if at else None,
         )
     show(lines, settings)
+
+
+@app.command("what-if")
+def what_if(
+    context: typer.Context,
+    draft: Annotated[str, typer.Argument(help="Number of a draft of the grid, or a file of rules.")],
+    days: Annotated[int, typer.Option(help="Cases of so many days.", min=1, max=36500)] = 365,
+    complete: Annotated[bool, typer.Option("--complete", help="Rules that the file does not name end.")] = False,
+    out: Annotated[Path | None, typer.Option(help="GeoPackage of what would change.")] = None,
+    page: Annotated[Path | None, typer.Option("--map", help="HTML page with a map of it.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    city: CityOption = None,
+) -> None:
+    """Say what a draft would change: components, open cases and those of the last year; nothing is changed.
+
+    推演:按草案(网格、区划或规则)哪些部件与案件会更换网格、区域或责任单位;不作任何更改。
+
+    Example: wanmi what-if rules.xlsx --out what-if.gpkg --map what-if.html
+    """
+    from api.whatif import lines_of, write_layer_file, write_map
+    from api.whatif import what_if as compare
+    from grids.areas import AREAS
+
+    settings: Settings = context.obj
+    with opened(context, city, loaded=True) as (engine, profile, stages, _), engine.connect() as conn:
+        with stages.stage("what-if", "comparing", "比对"):
+            found = compare(conn, profile, draft, days=days, complete=complete, progress=stages)
+        areas = AREAS.read(conn, profile.srid)
+        conn.rollback()
+    show(list(lines_of(found)), settings)
+    if out is not None:
+        write_layer_file(found, out, overwrite=overwrite)
+    if page is not None:
+        write_map(found, profile, areas, page)
 
 
 @app.command()

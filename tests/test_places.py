@@ -19,7 +19,13 @@ from layers.places import find_places, in_words
 from tests.doorstep import Door
 from tests.hamlet import SRID, at
 
-AREAS = (("6109", "安康市"), ("610902", "汉滨区"), ("610902001", "老城街道"), ("610902001005", "兴安路社区"), ("", "陕西省"))
+AREAS = (
+    ("6109", "安康市"),
+    ("610902", "汉滨区"),
+    ("610902001", "老城街道"),
+    ("610902001005", "兴安路社区"),
+    ("", "陕西省"),
+)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,16 @@ def test_a_renamed_place_is_found_by_its_former_name_and_says_so(
     assert first(conn, "人民剧院") is None
     assert take(conn, template, path).counts["new"] == 1
     assert take(conn, template, path).counts == {**dry.counts, "new": 0, "same": 1}, "the same again changes nothing"
-    for said in ("人民剧院", "大剧院", "老戏院", "renminjuyuan", "rmjy", "People's Theatre", "人民巨院", "区域610999人民剧院"):
+    for said in (
+        "人民剧院",
+        "大剧院",
+        "老戏院",
+        "renminjuyuan",
+        "rmjy",
+        "People's Theatre",
+        "人民巨院",
+        "区域610999人民剧院",
+    ):
         assert first(conn, said).code == "P1", said
     renamed = take(conn, template, table(tmp_path / "q.csv", (row[0], "文化中心", *row[2:5], "", "")))
     assert renamed.counts["renamed"] == 1
@@ -127,9 +142,12 @@ def test_a_renamed_place_is_found_by_its_former_name_and_says_so(
     assert (found.code, found.name_zh, found.former) == ("P1", "文化中心", "人民剧院")
     assert first(conn, "文化中心").former is None
     assert found.sure < first(conn, "文化中心").sure
-    assert take(conn, template, table(tmp_path / "r.csv", ("P2", "别处", "兴趣点", x, y, "", "")), complete=True).counts[
-        "ended"
-    ] == 1
+    assert (
+        take(conn, template, table(tmp_path / "r.csv", ("P2", "别处", "兴趣点", x, y, "", "")), complete=True).counts[
+            "ended"
+        ]
+        == 1
+    )
     assert first(conn, "文化中心") is None, "a place that is no more is not offered"
     assert conn.execute(text("select count(*) from layers.place where code = 'P1'")).scalar_one() == 2
 
@@ -202,7 +220,10 @@ def test_a_place_in_words_names_the_door_and_a_landmark(conn: Connection, templa
     assert in_words(conn, *at(390, 390), SRID) is None
     rows = [("D", "柳巷8号", "门牌", x, y, "", ""), ("P", "钟楼", "兴趣点", x, y + 100, "", "Bell Tower")]
     take(conn, template, table(tmp_path / "p.csv", *rows))
-    assert in_words(conn, x, y, SRID) == {"zh": "柳巷8号，钟楼以南约 100 米", "en": "柳巷8号, about 100 m south of Bell Tower"}
+    assert in_words(conn, x, y, SRID) == {
+        "zh": "柳巷8号，钟楼以南约 100 米",
+        "en": "柳巷8号, about 100 m south of Bell Tower",
+    }
 
 
 # ── over HTTP ────────────────────────────────────────

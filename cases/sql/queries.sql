@@ -346,3 +346,47 @@ with written as (
 update cases.case c set unit_id = w.unit_id, assisting_ids = w.assisting_ids, basis = 'decision', resolved_by = null,
   last_seq = w.seq
 from written w where c.no = w.case_no;
+
+-- name: stage_what_if
+drop table if exists pg_temp.what_if, pg_temp.what_if_answer;
+create temporary table what_if (ord bigint primary key, no bigint, open boolean, decided boolean, point geometry, class_code text,
+  condition_no integer, component_code text, reach_m double precision) on commit drop;
+create temporary table what_if_answer (side text, ord bigint, cell_code text, unit_id bigint, rule_id bigint,
+  primary key (side, ord)) on commit drop;
+
+-- name: take_what_if
+with taken as (
+  insert into what_if
+  select row_number() over (order by c.no) - 1, c.no, not s.is_end, c.basis = 'decision', c.geom, c.class_code, c.condition_no,
+    c.component_code, c.accuracy_m
+  from cases.case c join cases.stage s on s.code = c.stage
+  where not s.is_end or c.reported_at > (select max(reported_at) from cases.case) - make_interval(days => :days)
+  returning 1)
+select count(*) from taken;
+
+-- name: assign_what_if
+insert into what_if_answer (side, ord, cell_code, unit_id, rule_id)
+select :side, :low + a.ord - 1, a.cell_code, a.unit_id, a.rule_id
+from (
+  select array_agg(w.point order by w.ord) as points, array_agg(w.class_code order by w.ord) as classes,
+    array_agg(w.condition_no order by w.ord) as conditions, array_agg(w.component_code order by w.ord) as components,
+    array_agg(w.reach_m order by w.ord) as reaches_m
+  from what_if w where w.ord >= :low and w.ord < :high) q
+cross join lateral cases.assign(q.points, q.classes, q.conditions, q.components, q.reaches_m) a;
+
+-- name: what_if_counts
+select count(*) as cases, count(*) filter (where open) as open, count(*) filter (where decided) as decided from what_if;
+
+-- name: what_if_differing
+select w.no, w.open, w.class_code, b.cell_code as from_cell, a.cell_code as to_cell, ub.code as from_unit, ua.code as to_unit,
+  rb.code as from_rule, ra.code as to_rule,
+  case when a.cell_code is null then 'outside' when b.unit_id is distinct from a.unit_id and not w.decided then 'unit'
+    when left(b.cell_code, 12) is distinct from left(a.cell_code, 12) then 'area' else 'cell' end as what,
+  w.point as geom
+from what_if w
+join what_if_answer b on b.ord = w.ord and b.side = 'before'
+join what_if_answer a on a.ord = w.ord and a.side = 'after'
+left join layers.unit ub on ub.id = b.unit_id left join layers.unit ua on ua.id = a.unit_id
+left join cases.rule rb on rb.id = b.rule_id left join cases.rule ra on ra.id = a.rule_id
+where a.cell_code is distinct from b.cell_code or (a.unit_id is distinct from b.unit_id and not w.decided)
+order by w.no;

@@ -937,3 +937,40 @@ select greatest(clock_timestamp(), (select max(lower(valid)) + interval '1 micro
 
 -- name: end_places
 update layers.place set valid = tstzrange(lower(valid), :at) where code = any (cast(:codes as text[])) and upper_inf(valid);
+
+-- name: places_of_components
+select code, class_code, geom from layers.component where upper_inf(valid) and code = any (cast(:codes as text[])) order by code;
+
+-- name: responsibility_table
+select g.code, g.name_zh, g.name_en, m.cell_code, coalesce((
+  select k.code from layers.collector k where k.responsibility_code = g.code order by k.code limit 1), '') as collector
+from grids.responsibility g join grids.responsibility_cell m on m.responsibility_id = g.id
+where upper_inf(g.valid) order by g.code, m.cell_code;
+
+-- name: responsibility_polygons
+select g.code, g.name_zh, g.name_en, k.code as collector, k.name_zh as collector_zh, k.name_en as collector_en,
+  count(*) as cells, round(sum(c.area_m2)::numeric) as area_m2, st_multi(st_union(c.geom)) as geom
+from grids.responsibility g
+join grids.responsibility_cell m on m.responsibility_id = g.id
+join grids.cell c on c.code = m.cell_code and upper_inf(c.valid)
+left join layers.collector k on k.responsibility_code = g.code
+where upper_inf(g.valid) group by g.code, g.name_zh, g.name_en, k.code, k.name_zh, k.name_en order by g.code;
+
+-- name: collector_codes
+select code from layers.collector order by code;
+
+-- name: hold_responsibility
+select pg_advisory_xact_lock(hashtextextended('wanmi:grid', 0));
+
+-- name: responsibility_instant
+select greatest(clock_timestamp(), (select max(lower(valid)) + interval '1 microsecond' from grids.responsibility));
+
+-- name: end_responsibility
+update grids.responsibility set valid = tstzrange(lower(valid), :at)
+where code = any (cast(:codes as text[])) and upper_inf(valid);
+
+-- name: clear_collectors
+update layers.collector set responsibility_code = null where responsibility_code is not null;
+
+-- name: give_grid
+update layers.collector set responsibility_code = :grid where code = :code;

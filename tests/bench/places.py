@@ -95,7 +95,8 @@ def main() -> None:
             measure(conn, said, "the list of tests/places_said.csv")
             picked = conn.execute(
                 text(
-                    "select code, name_zh as said from layers.place where data_source = 'simulated' order by md5(code) limit 300"
+                    "select code, name_zh as said from layers.place where data_source = 'simulated' "
+                    "order by md5(code) limit 300"
                 )
             )
             rows_said = [dict(row) for row in picked.mappings()]

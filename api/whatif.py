@@ -1,0 +1,178 @@
+"""``wanmi what-if``: what a draft of the grid, of areas or of rules would change; all of it is taken back."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import folium
+import geopandas as gpd
+from sqlalchemy import Connection
+
+from api.maps import OfflineMap
+from api.publishing import Published, publish_grid
+from api.rules import fault_lines
+from cases.rule_check import errors_of
+from cases.rules import RuleReport, import_rules
+from cases.what_if import Compared, by_units, compare_after, stage_before
+from gis.crs import GEODETIC
+from gis.db import query
+from gis.errors import Invalid
+from gis.layer import read_geoframe
+from gis.written import write_layers
+from grids.city import City
+
+Line = tuple[str, str]
+SHOWN = 15
+MOST_DRAWN = 5_000
+WORDS = {
+    "unit": ("another unit", "责任单位变化"),
+    "area": ("another community", "所属社区变化"),
+    "cell": ("another cell", "网格变化"),
+    "outside": ("no cell any more", "不再属于任何网格"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIf:
+    """What a draft would change."""
+
+    draft: str
+    grid: Published | None  #: of a draft of the grid or of areas
+    rules: RuleReport | None  #: of a table of rules
+    compared: Compared
+    components: gpd.GeoDataFrame  #: code, from_cell, to_cell and the place of components that would change cell
+
+
+def what_if(
+    conn: Connection, city: City, draft: str, *, days: int, complete: bool, progress: Callable[[str, float], None]
+) -> WhatIf:
+    """Apply a draft, assign the cases of the last ``days`` before and after, compare, take everything back.
+
+    draft : number of a draft of the grid, or a file of rules. Raises NotFound, Conflict, UnfitFile, Invalid.
+    """
+    total = stage_before(conn, days=days, progress=lambda part: progress("as it is | 现状", part))
+    savepoint = conn.begin_nested()
+    try:
+        grid = rules = None
+        components = gpd.GeoDataFrame({"code": [], "from_cell": [], "to_cell": []}, geometry=[], crs=city.srid)
+        if draft.isdigit():
+            grid = publish_grid(conn, int(draft), actor="what-if", commit=True)
+            components = _components(conn, grid, city)
+        else:
+            rules = import_rules(
+                conn, city, Path(draft), complete=complete, commit=True, actor="what-if", reason="what if"
+            )
+            _refuse_faults(rules)
+        compared = compare_after(
+            conn, city.srid, total, progress=lambda part: progress("under the draft | 按草案", part)
+        )
+    finally:
+        savepoint.rollback()
+    return WhatIf(draft=draft, grid=grid, rules=rules, compared=compared, components=components)
+
+
+def _components(conn: Connection, grid: Published, city: City) -> gpd.GeoDataFrame:
+    moved = {one.code: one for one in grid.components if one.from_code != one.to_code}
+    frame = read_geoframe(conn, query("layers", "places_of_components"), city.srid, codes=list(moved))
+    frame["from_cell"] = [moved[code].from_code for code in frame["code"]]
+    frame["to_cell"] = [moved[code].to_code for code in frame["code"]]
+    return frame
+
+
+def _refuse_faults(rules: RuleReport) -> None:
+    faults = errors_of(rules.faults)
+    if faults:
+        lines = list(fault_lines(faults))
+        raise Invalid(
+            "the rules have errors: " + "; ".join(en.strip() for en, _ in lines[:6]),
+            "规则有错误：" + "；".join(zh.strip() for _, zh in lines[:6]),
+            mend="wanmi rules import lists them all",
+            mend_zh="wanmi rules import 会列出全部错误",
+        )
+
+
+# ── what is told ────────────────────────────────────────
+
+
+def lines_of(found: WhatIf) -> Iterator[Line]:
+    """The comparison in lines of English and Chinese."""
+    compared = found.compared
+    if found.grid is not None:
+        counts = ", ".join(f"{many} {what}" for what, many in found.grid.counts.items())
+        yield f"draft {found.draft}: cells {counts}", f"草案 {found.draft}：网格 {counts}"
+        moved, lost = len(found.components), len(found.grid.components_lost)
+        yield f"components: {moved:,} change cell, {lost} have none", f"部件：{moved:,} 个换网格，{lost} 个无网格"
+    if found.rules is not None:
+        counts = ", ".join(f"{found.rules.total(fate)} {fate}" for fate in ("new", "changed", "ended"))
+        yield f"rules of {found.draft}: {counts}", f"规则 {found.draft}：{counts}"
+    yield (
+        f"cases of the last year and open ones: {compared.cases:,}, of these {compared.open:,} open",
+        f"近一年及在办案件：{compared.cases:,} 件，其中在办 {compared.open:,} 件",
+    )
+    differing = compared.differing
+    for what, (en, zh) in WORDS.items():
+        rows = differing[differing["what"] == what]
+        opened = int(rows["open"].sum())
+        yield f"  {en}: {len(rows):,} ({opened:,} open)", f"  {zh}：{len(rows):,} 件（在办 {opened:,} 件）"
+    if compared.decided:
+        yield (
+            f"  {compared.decided:,} keep the unit that a dispatcher chose",
+            f"  {compared.decided:,} 件已由派遣员改派，责任单位不变",
+        )
+    table = by_units(differing)
+    for row in table.head(SHOWN).to_dict("records"):
+        text = f"  {row['from_unit'] or '-'!s} → {row['to_unit'] or '-'!s}"
+        many, opened = int(row["cases"]), int(row["open"])
+        yield f"{text}: {many:,} cases ({opened:,} open)", f"{text}：{many:,} 件（在办 {opened:,} 件）"
+    if len(table) > SHOWN:
+        yield f"  … and {len(table) - SHOWN} more pairs", f"  …… 另有 {len(table) - SHOWN} 对"
+    yield "nothing was changed", "未作任何更改"
+
+
+def write_layer_file(found: WhatIf, path: Path, *, overwrite: bool) -> None:
+    """The cases and components that would change, as layers of a GeoPackage."""
+    layers = {"cases": found.compared.differing, "components": found.components}
+    filled = {name: frame for name, frame in layers.items() if len(frame)}
+    write_layers(filled or {"cases": found.compared.differing}, path, overwrite=overwrite)
+
+
+def write_map(found: WhatIf, city: City, areas: gpd.GeoDataFrame, path: Path) -> None:
+    """A page with a map of what would change; it needs no network."""
+    page = OfflineMap(tiles=None, control_scale=True, prefer_canvas=True)
+    ground = areas.to_crs(GEODETIC)
+    west, south, east, north = ground.total_bounds
+    folium.GeoJson(
+        ground[["name_zh", "geometry"]].to_json(),
+        style_function=lambda _: {"color": "#888", "weight": 1, "fillOpacity": 0.03},
+    ).add_to(page)
+    colours = {"unit": "#c0392b", "area": "#d68910", "cell": "#2471a3", "outside": "#000"}
+    drawn = found.compared.differing.to_crs(GEODETIC)
+    for row in drawn.head(MOST_DRAWN).to_dict("records"):
+        point, what = row["geometry"], str(row["what"])
+        words = f"{row['no']} {row['class_code']}<br>{row['from_unit']} → {row['to_unit']}"
+        words += f"<br>{row['from_cell']} → {row['to_cell']}"
+        folium.CircleMarker(
+            [point.y, point.x], radius=4, color=colours[what], weight=1, fill=True, tooltip=words
+        ).add_to(page)
+    page.fit_bounds([[south, west], [north, east]])
+    root: Any = page.get_root()
+    root.title = f"what if {html.escape(found.draft)} · 推演"
+    counts = Counter(drawn["what"])
+    legend = "".join(
+        f"<div><span style='color:{colours[what]}'>●</span> {zh} {en}: {counts[what]:,}</div>"
+        for what, (en, zh) in WORDS.items()
+    )
+    more = f"<div>only {MOST_DRAWN:,} are drawn · 仅绘制 {MOST_DRAWN:,} 件</div>" if len(drawn) > MOST_DRAWN else ""
+    alarm = "<b>模拟数据 simulated data</b>" if city.simulated else ""
+    box = "position:fixed;z-index:999;left:60px;top:10px;background:#fffd;padding:8px 12px;font:13px sans-serif"
+    root.html.add_child(
+        folium.Element(
+            f"<div style='{box}'><h3>推演 What if {html.escape(found.draft)}</h3>{alarm}{legend}{more}</div>"
+        )
+    )
+    page.save(str(path))
