@@ -11,6 +11,7 @@ from geoalchemy2.functions import ST_MakeEnvelope
 from sqlalchemy import Connection, func, select
 
 from api.answers import problems, tagged
+from api.caseshapes import Case, CasePage, ChosenUnit, NewCase, OpenedCase
 from api.deps import BBox, Filters, House, InHouse, Who, city_box, parse_bbox
 from api.jurisdiction import (
     SIMILAR_DAYS,
@@ -26,7 +27,6 @@ from api.jurisdiction import (
     refuse_unknown,
     units_by_id,
 )
-from api.shapes import Case, CasePage, ChosenUnit, NewCase, OpenedCase
 from cases import desk
 from cases.desk import CASES, Report, open_case
 from gis.crs import GEODETIC

@@ -13,9 +13,19 @@ from api.door import ActorOption, CityOption, opened, show, user_name
 from gis.settings import Settings
 from layers.responsibility import FAULTS, Fault, errors_of
 
-collectors = typer.Typer(help="Responsibility grids (责任网格) and their collectors: check, export, import.")
+collectors = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 SHOWN = 8
 TABLES = (".csv", ".xlsx")
+
+
+@collectors.callback()
+def frame() -> None:
+    """Responsibility grids (责任网格) and their collectors: check, export, import.
+
+    责任网格与监督员:检查、输出、接收。
+
+    Example: wanmi collectors check
+    """
 
 
 @collectors.command("check")

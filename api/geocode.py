@@ -145,7 +145,7 @@ def _coordinates(conn: Connection, city: City, said: str) -> list[Found]:
             continue
         row = conn.execute(query("layers", "cell_at"), {"x": here.x, "y": here.y, "srid": city.srid}).first()
         if row is not None:
-            name = f"{x:g}, {y:g}"
+            name = f"{x!r}, {y!r}"
             return [_point("coordinate", name, name, here.x, here.y, "coordinate", row.code[:12])]
     raise refusal or in_city_refusal(said)
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from sqlalchemy import Connection
 
-from cases.border import candidates, in_words
+from cases.border import candidates, in_words, rivals
 from cases.duty import explain
 from gis.crs import BD09, GCJ02, GEODETIC, Extent, crs_of, diagnose, snap, transform
 from gis.db import query
@@ -85,8 +85,8 @@ def outside(conn: Connection, city: City, asked: Asked) -> UnfitCoordinates:
     if asked.at is not None and asked.at < began:
         local = began.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds")
         raise Invalid(
-            f"there was no grid at {asked.at.isoformat()}",
-            f"{asked.at.isoformat()} 时尚无单元网格",
+            f"there was no grid at {asked.at.astimezone(ZoneInfo(city.timezone)).isoformat()}",
+            f"{asked.at.astimezone(ZoneInfo(city.timezone)).isoformat()} 时尚无单元网格",
             mend=f"the first cells hold from {local}",
             mend_zh=f"最早的网格自 {local} 起有效",
             field="at",
@@ -129,6 +129,7 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
     units = units_by_id(conn, [first.unit_id, *first.assisting_ids, across and across.unit_id])
     lon, lat = (float(axis) for axis in transform(here.x, here.y, city.srid, GEODETIC))
     return {
+        "at": None if asked.at is None else asked.at.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds"),
         "place": {"lon": round(lon, 7), "lat": round(lat, 7), "x": here.x, "y": here.y, "srid": city.srid},
         "simulated": city.simulated,
         "class": problem,
@@ -164,7 +165,7 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
         "in_words": in_words_of(conn, here.x, here.y, city.srid),
         "collector": _collector(conn, first.cell_code, asked.at),
         "nearest_components": _nearest_components(conn, here, asked.class_code, at),
-        "open_cases": [] if asked.class_code is None else _open_cases(conn, city, here, asked.class_code, seen),
+        "open_cases": _open_cases(conn, city, here, asked.class_code, seen) if asked.at is None else [],
     }
 
 
@@ -190,8 +191,9 @@ def on_border(
     first, parts = found[0], [row for row in found if row.kind == "part"]
     several = candidates(first, parts)
     claims: list[Any] = []
-    if first.basis == "zone" and len(first.zone_rule_ids) > 1:
-        asked = {"ids": list(first.zone_rule_ids), "cell_code": first.cell_code, "at": at}
+    contested = sorted({number for row in (first, *parts) for number in rivals(row)})
+    if contested:
+        asked = {"ids": contested, "cell_code": first.cell_code, "at": at}
         claims = list(conn.execute(query("cases", "zones_claiming"), asked))
     flagged = len(several) > 1 or first.placed != "inside" or len(claims) > 1
     ids = [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims]
@@ -199,7 +201,7 @@ def on_border(
     areas = areas_of(conn, [one.cell_code for one in several], at or "infinity") if flagged else {}
     names = {code[:12]: (held[0]["name_en"], held[0]["name_zh"]) for code, held in areas.items() if held}
     leads = {number: (unit["name_en"], unit["name_zh"]) for number, unit in units.items()}
-    en, zh = in_words(several, names, leads, first.reach_m) if flagged else ("", "")
+    en, zh = in_words(several, names, leads, first.reach_m, claims) if flagged else ("", "")
     return {
         "on_border": flagged,
         "reach_m": first.reach_m,
@@ -239,8 +241,8 @@ def reason(found: Any) -> dict[str, Any]:
         "basis": found.basis,
         "resolved_by": found.resolved_by,
         "rule": found.rule_code,
-        "document": found.source_document,
-        "source_on": _day(found.source_on),
+        "document": None if found.basis == "decision" else found.source_document,
+        "source_on": None if found.basis == "decision" else _day(found.source_on),
     }
 
 
@@ -252,7 +254,7 @@ def areas_of(
     conn: Connection, cells: list[str | None], at: datetime | str = "infinity"
 ) -> dict[str, list[dict[str, str]]]:
     """For each cell's code its areas, today or at an instant, community first."""
-    codes = [code for code in cells if code is not None]
+    codes = list(dict.fromkeys(code for code in cells if code is not None))
     found: dict[str, list[dict[str, str]]] = {code: [] for code in codes}
     for row in conn.execute(query("grids", "areas_of_cells"), {"codes": codes, "at": at}):
         names = {"name_zh": row.name_zh, "name_en": row.name_en}
@@ -280,19 +282,25 @@ def _level_between(code: str, across: str) -> str:
 
 
 def _collector(conn: Connection, cell_code: str, at: datetime | None) -> dict[str, Any] | None:
-    """The responsibility grid (责任网格) of a cell and who walks it."""
+    """The responsibility grid (责任网格) of a cell and who walks it; of the past only the grid is known."""
     row = conn.execute(query("cases", "collector_of_cell"), {"cell_code": cell_code, "at": at}).first()
     if row is None:
         return None
     grid = {"code": row.grid_code, "name_zh": row.grid_zh, "name_en": row.grid_en}
-    who = None if row.code is None else {"code": row.code, "name_zh": row.name_zh, "name_en": row.name_en}
+    who = (
+        None
+        if row.code is None or at is not None
+        else {"code": row.code, "name_zh": row.name_zh, "name_en": row.name_en}
+    )
     return {"grid": grid, "collector": who}
 
 
 def _open_cases(
-    conn: Connection, city: City, here: Place, class_code: str, seen: tuple[int, ...] | None
+    conn: Connection, city: City, here: Place, class_code: str | None, seen: tuple[int, ...] | None
 ) -> list[dict[str, Any]]:
     """Open cases of the class near a place, nearest first: they may be the same problem."""
+    if class_code is None:
+        return []
     asked = {
         "x": here.x,
         "y": here.y,
@@ -401,7 +409,9 @@ def refuse_unknown(conn: Connection, asked: Asked) -> None:
     if asked.component_code is None:
         return
     code = asked.component_code
-    row = conn.execute(query("layers", "class_of_component"), {"code": code}).one_or_none()
+    row = conn.execute(
+        query("layers", "class_of_component"), {"code": code, "at": asked.at or "infinity"}
+    ).one_or_none()
     of_class = None if row is None else row.class_code
     foreign = (
         row is not None and (asked.class_code or "").startswith("C") and asked.class_code not in (of_class, *row.alike)

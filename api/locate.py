@@ -43,6 +43,8 @@ def answer(
     )
     found = jurisdiction(conn, city, asked)
     lines = [(f"place       {x}, {y} (EPSG:{srid})", f"位置        {x}, {y}(EPSG:{srid})")]
+    if found["at"]:
+        lines.append((f"as of       {found['at']}", f"时间        {found['at']}"))
     if found["in_words"]:
         lines.append((f"            {found['in_words']['en']}", f"            {found['in_words']['zh']}"))
     if city.simulated:
@@ -102,7 +104,7 @@ def answer(
             )
         )
     if found["border"] is not None:
-        lines.append(_border(found["border"]))
+        lines.append(_border(found["border"], found["one_unit"]))
     return lines + _dispute(found)
 
 
@@ -139,10 +141,10 @@ def _dispute(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _border(border: dict[str, Any]) -> tuple[str, str]:
+def _border(border: dict[str, Any], one_unit: bool) -> tuple[str, str]:
     """How far the nearest other community is; within the tolerance, that somebody should look first."""
     en, zh = LEVELS.get(border["level"], ("another district", "另一区县"))
-    warning, warning_zh = (": check first", ",派遣前请核对") if border["within_reach"] else ("", "")
+    warning, warning_zh = (": check first", ",派遣前请核对") if border["within_reach"] and not one_unit else ("", "")
     return (
         f"border      {border['distance_m']:.1f} m from cell {border['cell']}, {en}{warning}",
         f"边界        距{zh}网格 {border['cell']} {border['distance_m']:.1f} 米{warning_zh}",

@@ -11,7 +11,31 @@ from api.door import ActorOption, CityOption, opened, show, user_name
 from gis.settings import Settings
 from layers.place_import import PlaceReport
 
-places = typer.Typer(help="Names of places (地名): find, import, derive.")
+places = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+HOW_ZH = {
+    "name": "名称相同",
+    "sound": "读音相同",
+    "initials": "首字母",
+    "part": "名称的一部分",
+    "alike": "相近",
+    "door": "门牌",
+    "between": "按相邻门牌推算",
+    "road": "仅到道路",
+    "crossing": "路口",
+    "coordinate": "坐标",
+    "code": "编码",
+}
+
+
+@places.callback()
+def frame() -> None:
+    """Names of places (地名): find one, take over a file, derive them from areas and ground.
+
+    地名地址:查找、接收、生成。
+
+    Example: wanmi places find 兴安路57号
+    """
 
 
 @places.command("find")
@@ -35,8 +59,8 @@ def find(
         (
             f"{100 * one['sure']:3.0f} %  {one['name_en'] or one['name_zh']} ({one['kind_en']}, {one['how']})  "
             f"{one['lon']:.6f} {one['lat']:.6f}" + (f"  formerly {one['former']}" if one["former"] else ""),
-            f"{100 * one['sure']:3.0f} %  {one['name_zh']}（{one['kind_zh']}）  {one['lon']:.6f} {one['lat']:.6f}"
-            + (f"  原名 {one['former']}" if one["former"] else ""),
+            f"{100 * one['sure']:3.0f} %  {one['name_zh']}（{one['kind_zh']}，{HOW_ZH[one['how']]}）  "
+            f"{one['lon']:.6f} {one['lat']:.6f}" + (f"  原名 {one['former']}" if one["former"] else ""),
         )
         for one in found["items"]
     ]

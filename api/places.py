@@ -10,16 +10,20 @@ from sqlalchemy import Connection
 
 from api.answers import tagged
 from api.deps import At, House, InHouse, Who
+from api.dutyshapes import Jurisdiction
+from api.geocode import said_places
 from api.jurisdiction import Asked, areas_of, jurisdiction, units_by_id
-from api.shapes import CityFacts, Component, Hits, Jurisdiction
+from api.shapes import CityFacts, Component, Hits
 from api.tiles import bounds_of
 from gis.db import query
-from gis.errors import Invalid, NotFound
+from gis.errors import Invalid, NotFound, UnfitCoordinates
 from layers.accounts import ROLES
 from layers.catalogue import edition_in_force
+from layers.places import PLAIN
 
 router = APIRouter(tags=["places"])
 MOST_HITS = 20
+LEAST_SURE = 0.5  #: a place less sure than this is not offered while somebody types
 SOURCES = {
     "collector": ("collector", "信息监督员上报"),
     "public": ("public (hotline)", "公众举报"),
@@ -140,11 +144,14 @@ def search(
     ],
 ) -> Response:
     """What a code or a name means: cases, components, cells and areas by the beginning of their code; areas and streets
-    by a part of their name in either language. At most 20."""
+    by a part of their name in either language; doors, crossings and places as `GET /geocode` finds them. At most 20."""
     text = q.strip()
     with house.begin_reading() as conn:
         seen = who.reader(conn)
-        items = [_hit(row) for row in _found(conn, text, seen)][:MOST_HITS]
+        items = [_hit(row) for row in _found(conn, text, seen)]
+        if not (text.isascii() and text.replace(".", "").isdigit()):
+            items = _with_places(items, conn, house, text)[:MOST_HITS]
+        items = items[:MOST_HITS]
     return tagged(request, Hits, {"items": items}, private=house.reading == "accounts" or seen is not None)
 
 
@@ -174,6 +181,35 @@ def _found(conn: Connection, text: str, seen: tuple[int, ...] | None) -> list[An
         rows += conn.execute(query("layers", "find_components"), {**names, **most})
     rows.sort(key=lambda row: (row.code != text, len(row.code)))  # within a kind in the order found: newest cases first
     return rows
+
+
+def _with_places(items: list[dict[str, Any]], conn: Connection, house: House, text: str) -> list[dict[str, Any]]:
+    """With the places that the text says, the sure ones first; an area or street that was found already stays once."""
+    try:
+        said = said_places(conn, house.city, text, 5)["items"]
+    except (
+        Invalid,
+        UnfitCoordinates,
+    ):  # nothing but signs, or numbers from elsewhere: the page tells these apart itself
+        return items
+    there = {item["title_zh"] for item in items}
+    sure: list[dict[str, Any]] = []
+    other: list[dict[str, Any]] = []
+    for one in said:
+        if one["kind"] == "coordinate" or one["name_zh"] in there or one["sure"] < LEAST_SURE:
+            continue
+        kind = {"road": "street", "area": "area"}.get(one["kind"], "place")
+        code = (
+            one["code"].removeprefix("area:")
+            if kind == "area"
+            else ""
+            if kind == "street"
+            else f"{one['lon']}, {one['lat']}"
+        )
+        names = {"title_zh": one["name_zh"], "title_en": one["name_en"] or one["name_zh"]}
+        hit = {"kind": kind, "code": code, **names, **{name: one[name] for name in ("lon", "lat", "bounds")}}
+        (sure if one["sure"] >= PLAIN else other).append(hit)
+    return sure + items + other
 
 
 def _hit(row: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -15,10 +16,20 @@ from cases.rule_check import FAULTS, Fault, errors_of
 from cases.rules import Difference, Overruled, RuleReport
 from gis.settings import Settings
 
-rules = typer.Typer(help="Rules of responsibility (属地管理): check, import, export, what people overrule.")
+rules = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 MOST = 12  #: faults of a kind, and differences, that are listed; --out has all
 Line = tuple[str, str]
 OutOption = Annotated[Path | None, typer.Option(help="CSV file of all that was found.")]
+
+
+@rules.callback()
+def frame() -> None:
+    """Rules of responsibility (属地管理): check, import, export, what people overrule.
+
+    责任规则:检查、接收、输出、改派统计。
+
+    Example: wanmi rules check
+    """
 
 
 @rules.command("check")
@@ -78,7 +89,7 @@ def import_table(
             actor=actor or user_name(),
             reason=note or f"rules {file.name}",
         )
-    show(list(report_lines(report)), settings)
+    show(list(report_lines(report, ZoneInfo(profile.timezone))), settings)
     if out is not None:
         write_faults(report.faults, out)
     if errors_of(report.faults):
@@ -143,7 +154,7 @@ def review_rules(
 # ── in words ────────────────────────────────────────
 
 
-def report_lines(report: RuleReport) -> Iterable[Line]:
+def report_lines(report: RuleReport, zone: ZoneInfo) -> Iterable[Line]:
     """What taking over a file of rules did, or would do."""
     counts = {fate: report.total(fate) for fate in ("new", "changed", "ended")}
     yield (
@@ -159,7 +170,8 @@ def report_lines(report: RuleReport) -> Iterable[Line]:
         yield f"  … and {more} more", f"  …… 另有 {more} 条"
     yield from fault_lines(report.faults)
     if report.committed and report.since is not None:
-        yield f"they hold from {report.since.isoformat()}", f"自 {report.since.isoformat()} 起生效"
+        when = report.since.astimezone(zone).isoformat(timespec="seconds")
+        yield f"they hold from {when}", f"自 {when} 起生效"
     elif errors_of(report.faults):
         yield "nothing was taken over: mend the errors", "未接收:请先更正错误"
     elif report.differences:
@@ -172,11 +184,19 @@ def _difference(one: Difference) -> Line:
         text = f"  {one.fate:<8} {one.code}  {said['class_prefix'] or '*'}  {said['roles']}"
         return text, text
     parts = [
-        f"{name}: {_short(one.before[name])} → {_short(one.after[name])}" if name != "zone" else "zone: another polygon"
+        f"zone: {_polygon(one)}"
+        if name == "zone"
+        else f"{name}: {_short(one.before[name])} → {_short(one.after[name])}"
         for name in one.fields
     ]
     text = f"  {one.fate:<8} {one.code}  " + "; ".join(parts)
     return text, text
+
+
+def _polygon(one: Difference) -> str:
+    if not one.after["zone"]:
+        return "the polygon is taken away"
+    return "another polygon" if one.before["zone"] else "a polygon"
 
 
 def _short(text: str) -> str:

@@ -60,7 +60,7 @@ def what_if(
     try:
         grid = rules = None
         components = gpd.GeoDataFrame({"code": [], "from_cell": [], "to_cell": []}, geometry=[], crs=city.srid)
-        if draft.isdigit():
+        if draft.isascii() and draft.isdigit():
             grid = publish_grid(conn, int(draft), actor="what-if", commit=True)
             components = _components(conn, grid, city)
         else:
@@ -104,12 +104,16 @@ def lines_of(found: WhatIf) -> Iterator[Line]:
     compared = found.compared
     if found.grid is not None:
         counts = ", ".join(f"{many} {what}" for what, many in found.grid.counts.items())
-        yield f"draft {found.draft}: cells {counts}", f"草案 {found.draft}：网格 {counts}"
+        words = {"new": "新增", "changed": "变更", "noded": "仅加节点", "retired": "停用"}
+        counts_zh = "，".join(f"{words[what]} {many}" for what, many in found.grid.counts.items())
+        yield f"draft {found.draft}: cells {counts}", f"草案 {found.draft}：网格 {counts_zh}"
         moved, lost = len(found.components), len(found.grid.components_lost)
         yield f"components: {moved:,} change cell, {lost} have none", f"部件：{moved:,} 个换网格，{lost} 个无网格"
     if found.rules is not None:
         counts = ", ".join(f"{found.rules.total(fate)} {fate}" for fate in ("new", "changed", "ended"))
-        yield f"rules of {found.draft}: {counts}", f"规则 {found.draft}：{counts}"
+        new, changed, ended = (found.rules.total(fate) for fate in ("new", "changed", "ended"))
+        counts_zh = f"新增 {new}，变更 {changed}，停用 {ended}"
+        yield f"rules of {found.draft}: {counts}", f"规则 {found.draft}：{counts_zh}"
     yield (
         f"cases of the last year and open ones: {compared.cases:,}, of these {compared.open:,} open",
         f"近一年及在办案件：{compared.cases:,} 件，其中在办 {compared.open:,} 件",
@@ -161,7 +165,7 @@ def write_map(found: WhatIf, city: City, areas: gpd.GeoDataFrame, path: Path) ->
         ).add_to(page)
     page.fit_bounds([[south, west], [north, east]])
     root: Any = page.get_root()
-    root.title = f"what if {html.escape(found.draft)} · 推演"
+    root.title = f"what if {html.escape(Path(found.draft).name)} · 推演"
     counts = Counter(drawn["what"])
     legend = "".join(
         f"<div><span style='color:{colours[what]}'>●</span> {zh} {en}: {counts[what]:,}</div>"
@@ -172,7 +176,7 @@ def write_map(found: WhatIf, city: City, areas: gpd.GeoDataFrame, path: Path) ->
     box = "position:fixed;z-index:999;left:60px;top:10px;background:#fffd;padding:8px 12px;font:13px sans-serif"
     root.html.add_child(
         folium.Element(
-            f"<div style='{box}'><h3>推演 What if {html.escape(found.draft)}</h3>{alarm}{legend}{more}</div>"
+            f"<div style='{box}'><h3>推演 What if {html.escape(Path(found.draft).name)}</h3>{alarm}{legend}{more}</div>"
         )
     )
     page.save(str(path))

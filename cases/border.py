@@ -57,7 +57,12 @@ def _answer(row: Any) -> tuple[Any, ...]:
     """What makes parts one candidate: community, unit and the way to it. Ground without a cell is one of its own."""
     if row.placed != "inside":
         return (None,)
-    return (row.cell_code[:12], row.unit_id, row.basis, row.resolved_by, row.rule_code)
+    return (row.cell_code[:12], row.unit_id, row.basis, row.resolved_by, row.rule_code, rivals(row))
+
+
+def rivals(row: Any) -> tuple[int, ...]:
+    """The rules of zones that claim this ground with equal right, where a zone decides and there are several."""
+    return tuple(row.zone_rule_ids) if row.basis == "zone" and len(row.zone_rule_ids) > 1 else ()
 
 
 def in_words(
@@ -65,8 +70,12 @@ def in_words(
     names: Mapping[str, tuple[str, str]],
     units: Mapping[int | None, tuple[str, str]],
     reach_m: float,
+    claims: Iterable[Any] = (),
 ) -> tuple[str, str]:
-    """The candidates in a sentence, English and Chinese. ``names``: community by code; ``units``: unit by id."""
+    """The candidates in a sentence, English and Chinese. ``names``: community by code; ``units``: unit by id.
+
+    ``claims``: rules of zones that claim the ground with equal right (rule_code, source_document, unit_id).
+    """
     en, zh = [], []
     for one in found:
         area = names.get((one.cell_code or "")[:12], ("ground without a cell", "无网格覆盖区域"))
@@ -77,9 +86,20 @@ def in_words(
         )
         en.append(f"{area[0]} ({where}, {share}): {unit[0]}")
         zh.append(f"{area[1]}（{where_zh}，占 {share}）：{unit[1]}")
-    leads = {one.unit_id for one in found}
+    claimed = [(units.get(one.unit_id, ("nobody", "无责任主体")), one) for one in claims]
+    leads = {one.unit_id for one in found} | {one.unit_id for _, one in claimed}
     same, same_zh = ("; the same unit leads on every side", "；各侧责任单位相同") if len(leads) == 1 else ("", "")
+    rival = "; ".join(f"rule {one.rule_code} ({_side(one, -1)}): {unit[0]}" for unit, one in claimed)
+    rival_zh = "；".join(f"规则 {one.rule_code}（{_side(one, 0)}）：{unit[1]}" for unit, one in claimed)
+    if claimed:
+        same += f". Zones of equal right overlap here: {rival}"
+        same_zh += f"。同级责任区在此重叠：{rival_zh}"
     return (
-        f"within {reach_m:g} m of the place: " + "; ".join(en) + same,
-        f"该位置 {reach_m:g} 米范围内：" + "；".join(zh) + same_zh,
+        f"within {reach_m:g} m of the place: {'; '.join(en)}{same}",
+        f"该位置 {reach_m:g} 米范围内：{'；'.join(zh)}{same_zh}",
     )
+
+
+def _side(claim: Any, which: int) -> str:
+    """The document of a claim in one language (``Chinese | English``)."""
+    return str(claim.source_document).split(" | ")[which]

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
 from sqlalchemy import Connection
@@ -40,6 +42,8 @@ COLUMNS = {
     "source_on": ("source_on", "依据日期", "文件日期"),
 }
 NEEDED = ("code", "roles", "source_document")
+LEAST_ZONE_M2 = 1.0  #: less is no ground
+UNSAID = object()  #: the table has no column of polygons: what a rule has stays
 POLYGON = "polygon"  #: what a table says in the column zone: the rule has a polygon, which stays as it is
 FIELDS = ("class_prefix", "condition_no", "area_prefix", "roles", "zone", "source_document", "source_on")
 TABLES = (".csv", ".xlsx", ".xlsm", ".txt")
@@ -91,14 +95,16 @@ def read_rules_file(path: Path, srid: int) -> list[dict[str, Any]]:
         texts = [[*(cell.text for cell in cells), *[""] * len(names)][: len(names)] for _, cells in lines]
         rows = _named(path, names, texts)
         for (n, _), row in zip(lines, rows, strict=True):
-            row |= {"row": n, "zone": row["zone"] or None}
+            row |= {"row": n, "zone": row["zone"] if row["zone"] is UNSAID else row["zone"] or None}
+        if not rows:
+            raise _unfit(path, "holds no rules", "没有任何规则")
         return rows
     shapes = read_vector(path)
     shapes = shapes if shapes.crs is None else shapes.to_crs(srid)
     names = [name for name in shapes.columns if name != shapes.geometry.name]
     rows = _named(path, names, list(zip(*(shapes[name].tolist() for name in names), strict=True)))
     for n, (row, zone) in enumerate(zip(rows, shapes.geometry.array, strict=True), start=1):
-        row |= {"row": n, "zone": zone}
+        row |= {"row": n, "zone": "no polygon" if zone is None else zone}
     return rows
 
 
@@ -113,10 +119,13 @@ def _named(path: Path, names: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     if lacking:
         have = ", ".join(map(str, names)) or "none"
         raise _unfit(path, f"has no column {lacking[0]}; it has {have}", f"没有 {lacking[0]} 列")
-    return [{ours: "" if n is None else _text(line[n]) for ours, n in found.items()} for line in lines]
+    unsaid = {"zone": UNSAID} if found["zone"] is None else {}
+    return [{ours: "" if n is None else _text(line[n]) for ours, n in found.items()} | unsaid for line in lines]
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list | tuple | np.ndarray):
+        return ";".join(_text(one) for one in value)
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
@@ -193,9 +202,10 @@ def import_rules(
     conn.execute(query("cases", "hold_rules"))
     now = conn.execute(query("cases", "rules_instant")).scalar_one()
     if since is not None and since < now:
+        passed = since.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds")
         raise Invalid(
-            f"rules do not take effect backwards: {since.isoformat()} has passed",
-            f"规则不能追溯生效：{since.isoformat()} 已过",
+            f"rules do not take effect backwards: {passed} has passed",
+            f"规则不能追溯生效：{passed} 已过",
             mend="give a later instant, or none for now",
             mend_zh="请给出将来的时间，或省略表示即时生效",
             field="from",
@@ -209,10 +219,19 @@ def import_rules(
     if not errors_of(faults):
         stay = [] if complete else [rule for rule in held if rule.code not in named]
         report.faults = check_rules(conn, [*file, *stay], only=named)
+        for later in conn.scalars(query("cases", "rules_to_come"), {"at": since or now}):
+            coming = [*file, *(rule for rule in rules_at(conn, later) if rule.code not in named)]
+            known = {(fault.rule, fault.code, fault.other) for fault in report.faults}
+            report.faults += [
+                fault
+                for fault in errors_of(check_rules(conn, coming, only=named))
+                if (fault.rule, fault.code, fault.other) not in known
+            ]
     if commit and not errors_of(report.faults) and report.differences:
         at = since or now
         codes = [one.code for one in report.differences]
-        _refuse_scheduled(conn, codes, at)
+        _refuse_scheduled(conn, city, codes, at)
+        conn.execute(query("cases", "withdraw_rules"), {"codes": codes, "at": at})
         change = record_change(conn, since=at, actor=actor, reason=reason, source=path.name)
         conn.execute(query("cases", "end_rules"), {"codes": codes, "at": at, "change_id": change.change_id})
         fresh = {one.code for one in report.differences if one.fate != "ended"}
@@ -224,12 +243,14 @@ def import_rules(
     return report
 
 
-def _refuse_scheduled(conn: Connection, codes: list[str], at: datetime) -> None:
+def _refuse_scheduled(conn: Connection, city: City, codes: list[str], at: datetime) -> None:
+    """What was decided for later stands: a file is taken over before it only by naming that very instant."""
     later = conn.execute(query("cases", "rules_scheduled"), {"codes": codes, "at": at}).first()
     if later is not None:
+        when = later.since.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds")
         raise Conflict(
-            f"rule {later.code} is to be another from {later.since.isoformat()} on",
-            f"规则 {later.code} 已定于 {later.since.isoformat()} 起变更",
+            f"rule {later.code} is to be another, or to end, from {when} on",
+            f"规则 {later.code} 已定于 {when} 起变更或停用",
             mend="take the file over from that instant or later (--from)",
             mend_zh="请以该时间或更晚的时间生效（--from）",
             rule=later.code,
@@ -249,12 +270,12 @@ def _meant(rows: list[dict[str, Any]], held: list[Duty], faults: list[Fault]) ->
         if row["code"] and row["code"] in seen:
             faults.append(Fault(rule="code_repeated", field="code", **where))
         seen.add(row["code"])
-        zone = row["zone"]
+        zone = zones.get(row["code"]) if row["zone"] is UNSAID else row["zone"]
         if isinstance(zone, str):
             zone = zones.get(row["code"]) if zone.lower() == POLYGON else None
             if zone is None:
                 faults.append(Fault(rule="zone_missing", field="zone", value=row["zone"], **where))
-        elif zone is not None:
+        elif zone is not None and row["zone"] is not UNSAID:
             zone = _polygon(zone)
             if zone is None:
                 faults.append(Fault(rule="zone_unfit", field="zone", value=row["zone"].geom_type, **where))
@@ -279,7 +300,8 @@ def _polygon(zone: Any) -> Any:
     zone = shapely.force_2d(zone)
     if zone.geom_type not in ("Polygon", "MultiPolygon") or zone.is_empty or not zone.is_valid:
         return None
-    return snap(shapely.MultiPolygon([zone]) if zone.geom_type == "Polygon" else zone)
+    snapped = snap(shapely.MultiPolygon([zone]) if zone.geom_type == "Polygon" else zone)
+    return snapped if snapped.is_valid and snapped.area >= LEAST_ZONE_M2 else None
 
 
 def _day(text: str, where: dict[str, Any], faults: list[Fault]) -> date | None:

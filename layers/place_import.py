@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
 from sqlalchemy import Connection
@@ -50,6 +51,7 @@ KIND_WORDS = {
 }
 NEAR_M = 5_000.0  #: a place farther than this from the city is in another system or in another city
 EXAMPLES = 12
+LONGEST = 200  #: letters of a name
 MOVED_M = 0.5  #: less is the same place
 FIELDS = ("kind", "name_zh", "name_en", "other_names", "road", "number", "data_source")
 _PARTED = re.compile(r"[;；,，、|]")
@@ -117,6 +119,9 @@ def _take_over(
     counts = dict.fromkeys(("new", "renamed", "changed", "moved", "same", "ended"), 0)
     for row in frame.to_dict("records"):
         before = held.get(row["code"])
+        if before is not None and row["derived"] and not before["derived"]:
+            counts["same"] += 1  # what was imported under this name stays
+            continue
         fate, what = ("new", row["name_zh"]) if before is None else _difference(before, row)
         counts[fate] += 1
         if fate != "same":
@@ -207,6 +212,8 @@ def _row(
     name = said["name_zh"] or ""
     if not name:
         faults.append((n, "name", "has no name", "没有名称"))
+    if any(len(text or "") > LONGEST for text in said.values()):
+        faults.append((n, "name", f"a text is longer than {LONGEST} letters", f"文字超过 {LONGEST} 个字"))
     if shape is None or shape.is_empty or not shape.is_valid:
         faults.append((n, "geometry", "has no valid geometry", "没有有效的几何"))
     kind = (said["kind"] or "").lower()
@@ -215,7 +222,7 @@ def _row(
         known = ", ".join(KINDS)
         faults.append((n, "kind", f"{said['kind']} is no kind: {known}", f"{said['kind']} 不是有效类型：{known}"))
     number = None
-    digits = re.search(r"\d{1,6}", said["number"] or "")
+    digits = re.search(r"\d{1,6}(?!\d)", said["number"] or "")
     road = said["road"]
     match = re.match(r"^(.*\D)(\d{1,5})号(?:院)?$", name)
     if kind == "door" and match and not (road and digits):
@@ -225,7 +232,7 @@ def _row(
     if kind == "door" and (not road or not number):
         faults.append((n, "road", "a door needs its road and number", "门牌须有所在道路与号码"))
     return {
-        "code": said["code"] or f"{kind}:{name}",
+        "code": said["code"] or (f"door:{road}#{number}" if kind == "door" else f"{kind}:{name}"),
         "kind": kind,
         "name_zh": name,
         "name_en": said["name_en"],
@@ -239,6 +246,8 @@ def _row(
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, list | tuple | np.ndarray):
+        return ";".join(text for one in value if (text := _text(one))) or None
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return None
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

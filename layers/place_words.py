@@ -18,7 +18,10 @@ from pypinyin import Style, lazy_pinyin, pinyin
 MOST_READINGS = 8
 LONGEST = 200  #: characters of a saying that mean anything
 _DIGITS = str.maketrans("零〇一二三四五六七八九", "00123456789")
-_NUMBER = re.compile(r"(?:第)?(\d{1,5})(?:之\d+|-\d+|甲|乙)?(?:号院|号楼|號|号|栋|幢|门牌|hao)$")
+_NUMBER = re.compile(
+    r"(?:第)?(\d{1,5})((?:之|-)\d+|甲|乙|丙)?(?:号院|号楼|號|号|栋|幢|门牌|hao)"
+    r"((?:之|-)\d+|.{0,6}(?:楼|室|层|单元|栋))?$"
+)
 _BARE_NUMBER = re.compile(r"(?<=\D)(\d{1,5})$")
 _METRES = re.compile(r"(?:约|大约|大概)?(\d{1,5})(?:余|多)?(?:米|m)(?:处|左右|远)?")
 _SIDES = {"东": "east", "南": "south", "西": "west", "北": "north"}
@@ -41,6 +44,7 @@ class Saying:
     areas: tuple[str, ...] = ()  #: codes of the areas it names, the smallest last
     direction: str | None = None  #: a hint: south, north east …
     distance_m: int | None = None  #: a hint
+    finer: bool = False  #: more was said than the number of the door: 38-2号, 57号3楼
     near: bool = False  #: "附近", "对面": not the place itself
     words: str = ""  #: what was said, trimmed
 
@@ -123,9 +127,16 @@ def take_apart(said: str, areas: Sequence[tuple[str, str]], *, short: bool = Fal
             near=near,
             words=words,
         )
-    rest, number = _door(rest)
+    rest, number, finer = _door(rest)
     return Saying(
-        names=(key(rest),), number=number, areas=found, direction=direction, distance_m=distance, near=near, words=words
+        names=(key(rest),),
+        number=number,
+        finer=finer,
+        areas=found,
+        direction=direction,
+        distance_m=distance,
+        near=near,
+        words=words,
     )
 
 
@@ -190,11 +201,11 @@ def _two_roads(rest: str) -> tuple[str, str] | None:
     return None
 
 
-def _door(rest: str) -> tuple[str, int | None]:
-    """A door number at the end, with or without the word for it."""
+def _door(rest: str) -> tuple[str, int | None, bool]:
+    """A door number at the end, with or without the word for it; whether more was said than the number."""
     spoken = rest.translate(_DIGITS) if re.search("[号栋幢]$", rest) else rest
     for pattern in (_NUMBER, _BARE_NUMBER):
         match = pattern.search(spoken)
         if match and match.start() >= 2 and 0 < int(match[1]) < 100_000:
-            return rest[: match.start()].strip(), int(match[1])
-    return rest, None
+            return rest[: match.start()].strip(), int(match[1]), any(match.groups()[1:])
+    return rest, None, False

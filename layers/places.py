@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from gis.crs import snap
 from gis.db import copy_frame, query
@@ -80,7 +80,7 @@ def load_places(conn: Connection, places: gpd.GeoDataFrame, version: Version) ->
     frame["geom"] = snap(gpd.GeoSeries(places.geometry, crs=places.crs))
     many = copy_frame(conn, version.stamp(frame), "layers.place")
     conn.execute(query("layers", "place_places"))
-    conn.execute(query("layers", "analyze_places"))
+    conn.execute(text("analyze layers.place"))
     return many
 
 
@@ -173,7 +173,7 @@ def find_places(
         )
     saying = take_apart(said, areas)
     found = _answers(conn, saying, most)
-    if not found or found[0].sure < PLAIN:
+    if (not found or found[0].sure < PLAIN) and len(saying.names) == 1:
         other = take_apart(said, areas, short=True)
         if other.areas != saying.areas:
             more = _answers(conn, other, most)
@@ -189,6 +189,9 @@ def _answers(conn: Connection, saying: Saying, most: int) -> list[Found]:
         found = _crossing(conn, saying) or _named(conn, "".join(saying.names), saying, most)
     elif saying.number is not None:
         found = _doors(conn, saying, _named(conn, name, saying, most, kind="road"))
+        if not found:  # a door of a road that has no name of its own among the places
+            found = _named(conn, f"{name}{saying.number}号", saying, most, kind="door", plain=True)
+            found = [Found(**{**vars(one), "sure": one.sure * (0.9 if saying.finer else 1.0)}) for one in found]
         numbered = f"{name}{saying.number}"  # a name that ends in a number
         found += _named(conn, numbered, saying, most, plain=bool(found) and found[0].sure >= PLAIN)
     else:
@@ -257,23 +260,25 @@ def _doors(conn: Connection, saying: Saying, roads: list[Found]) -> list[Found]:
             rows = rows or list(conn.execute(query("layers", "doors_near_number"), asked))
         exact = [row for row in rows if row.number == saying.number]
         if exact:
-            found += [_found(row, road.sure, "door") for row in exact]
+            found += [_found(row, road.sure * (0.9 if saying.finer else 1.0), "door") for row in exact]
         elif rows:
             low = max((row for row in rows if row.number < saying.number), key=lambda row: row.number, default=rows[0])
             high = min(
                 (row for row in rows if row.number > saying.number), key=lambda row: row.number, default=rows[-1]
             )
             span = high.number - low.number
-            inside = low.number < saying.number < high.number
-            part = (saying.number - low.number) / span if inside else float(saying.number > high.number)
+            if not low.number < saying.number < high.number:  # beyond the last number that is known
+                found.append(Found(**{**vars(road), "sure": round(road.sure * 0.6, 3), "how": "road"}))
+                continue
+            part = (saying.number - low.number) / span
             x, y = low.x + part * (high.x - low.x), low.y + part * (high.y - low.y)
             name = f"{road.name_zh}{saying.number}号"
             away = float(np.hypot(high.x - low.x, high.y - low.y))
             found.append(
                 _found(
                     low,
-                    road.sure * (0.85 if inside else 0.6),  # beyond the last number that is known
-                    "between" if inside else "road",
+                    road.sure * 0.85,
+                    "between",
                     code=f"{road.code}#{saying.number}",
                     name_zh=name,
                     name_en=None,

@@ -26,11 +26,11 @@ from grids.coverage import shared_sides
 from layers.sheet_file import read_file, write_file
 
 COLUMNS = {
-    "code": ("code", "grid", "责任网格", "责任网格编码"),
+    "code": ("code", "grid", "责任网格", "责任网格编码", "责任网格编号"),
     "name_zh": ("name_zh", "责任网格名称", "名称"),
-    "name_en": ("name_en",),
-    "cell_code": ("cell_code", "cell", "单元网格", "单元网格编码"),
-    "collector": ("collector", "监督员", "监督员编码"),
+    "name_en": ("name_en", "英文名", "英文名称"),
+    "cell_code": ("cell_code", "cell", "单元网格", "单元网格编码", "单元网格编号"),
+    "collector": ("collector", "监督员", "监督员编码", "监督员编号"),
 }
 NEEDED = ("code", "cell_code")
 UNEVEN = 2.5  #: a grid with more than this times the mean of cells, or less than its inverse, is uneven
@@ -151,6 +151,14 @@ def read_table(path: Path) -> pd.DataFrame:
         if any(texts):
             said = {ours: texts[at] if at is not None and at < len(texts) else "" for ours, at in where.items()}
             rows.append({**said, "row": n})
+    if not rows:
+        raise UnfitFile(
+            f"{path.name} holds no grids",
+            f"{path.name} 没有任何责任网格",
+            mend="wanmi collectors export writes a table to begin with",
+            mend_zh="可先用 wanmi collectors export 输出现有表格",
+            file=path,
+        )
     return pd.DataFrame(rows, columns=[*COLUMNS, "row"], dtype=object)
 
 
@@ -166,8 +174,10 @@ def check(conn: Connection, srid: int, table: pd.DataFrame) -> list[Fault]:
         number = row.get("row")
         if row["cell_code"] not in known:
             faults.append(Fault("cell_unknown", row["code"], row["cell_code"], number))
-        elif seen.setdefault(row["cell_code"], row["code"]) != row["code"]:
+        elif row["cell_code"] in seen:
             faults.append(Fault("cell_twice", row["code"], f"{row['cell_code']}, {seen[row['cell_code']]}", number))
+        else:
+            seen[row["cell_code"]] = row["code"]
     walked: dict[str, str] = {}
     for code, group in table.groupby("code", sort=True):
         names = {name for name in group["name_zh"] if name}

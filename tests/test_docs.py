@@ -45,7 +45,7 @@ def test_every_setting_is_in_the_reference(name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_named_in_the_docs_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:\./|`)wanmi (?:--\w+ \S+ )?([a-z]+)", text))
+    named = set(re.findall(r"(?:\./|`)wanmi (?:--\w+ \S+ )?([a-z]+(?:-[a-z]+)*)", text))
     assert named <= set(COMMANDS), named - set(COMMANDS)
 
 

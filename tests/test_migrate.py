@@ -192,7 +192,7 @@ def test_columns_that_measure_say_the_unit_and_geometry_says_its_system(conn: Co
             row.name for row in rows if row.name.endswith(ending) and word not in row.said.replace("Metres", "met")
         ] == []
     shapes = [row for row in rows if row.type.startswith("geometry")]
-    assert len(shapes) == 9
+    assert len(shapes) == 10
     assert [row.name for row in shapes if str(SRID) not in row.type] == []
 
 
@@ -206,8 +206,8 @@ CODE = "\n".join(
 
 @pytest.mark.parametrize(("package", "name"), NAMES)
 def test_every_named_query_can_be_planned(conn: Connection, package: str, name: str) -> None:
-    for staging in ("stage_components", "stage_census", "stage_reports"):
-        conn.execute(queries("cases" if staging == "stage_reports" else "layers")[staging])
+    for staging in ("stage_components", "stage_census", "stage_reports", "stage_what_if"):
+        conn.execute(queries("cases" if staging in ("stage_reports", "stage_what_if") else "layers")[staging])
     if name.startswith("stage_"):
         return  # it makes the tables on which others work, and just has
     statement = queries(package)[name]

@@ -39,11 +39,11 @@ export function startSearch() {
       }
     },
     show: (item) => {
-      const title = item.kind === "place" ? say("ask_at_place") : nameOf(item, "title");
+      const title = item.kind === "place" && !item.title_zh ? say("ask_at_place") : nameOf(item, "title");
       return [
         make("span", { class: `kind ${item.kind}` }, say(`kind_${item.kind}`)),
         make("span", {}, title),
-        item.kind !== "street" && item.code !== title && make("span", { class: "code" }, item.code),
+        item.kind !== "street" && item.code !== title && !(item.kind === "place" && item.title_zh) && make("span", { class: "code" }, item.code),
       ];
     },
     choose: (item) => {

@@ -31,13 +31,15 @@ comment on function cases.resolve is 'The unit that a role means at one place fo
 -- condition and cell. Points are in the city's system, snapped.
 -- reaches_m: how far the place may be wrong; borders nearer than that (at most 1 000 m), or than the city's tolerance,
 -- are told.
--- at: the instant asked about. What holds until further notice and what has ended have indexes of their own.
+-- at: the instant asked about; now is the clock's, for a case that opens may have waited for a grid to be published.
+-- What holds until further notice and what has ended have indexes of their own; rules are
+-- not asked by @>, for then the index of their codes and times would be walked for each.
 -- How many rows an array holds is unknown to the planner: without enable_nestloop = off it joins thousands of places
 -- to thousands of resolved rules by comparing each with each. Look-ups by index are lateral, so they stay loops.
 -- One plan serves any number of places; made anew for each call it would take four times as long as one look-up.
 create or replace function cases.assign(
   points geometry[], class_codes text[], condition_nos integer[], component_codes text[],
-  reaches_m double precision[] default '{}', at timestamptz default statement_timestamp())
+  reaches_m double precision[] default '{}', at timestamptz default clock_timestamp())
 returns table (
   ord bigint, cell_id bigint, cell_code text, placed text, placed_m double precision,
   border_m double precision, border_code text, component_m double precision,
@@ -116,7 +118,7 @@ ruled as materialized (  -- the best rule of each class, condition and cell that
         and (r.condition_no is null or r.condition_no = k.condition_no)
       union all
       select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
-      where not upper_inf(r.valid) and r.valid @> assign.at and r.zone is null
+      where not upper_inf(r.valid) and lower(r.valid) <= assign.at and upper(r.valid) > assign.at and r.zone is null
         and r.class_prefix = any (layers.class_prefixes(k.class_code))
         and r.area_prefix = any (grids.area_prefixes(k.cell_code))
         and (r.condition_no is null or r.condition_no = k.condition_no)) q
@@ -147,7 +149,7 @@ gathered as (
           and (r.condition_no is null or r.condition_no = l.condition_no)
         union all
         select r.id, r.code, r.class_prefix, r.condition_no, r.area_prefix from cases.rule r
-        where not upper_inf(r.valid) and r.valid @> assign.at and r.zone is not null and st_covers(r.zone, l.point)
+        where not upper_inf(r.valid) and lower(r.valid) <= assign.at and upper(r.valid) > assign.at and r.zone is not null and st_covers(r.zone, l.point)
           and r.class_prefix = any (layers.class_prefixes(l.class_code))
           and r.area_prefix = any (grids.area_prefixes(l.cell_code))
           and (r.condition_no is null or r.condition_no = l.condition_no)) q) z
@@ -171,9 +173,10 @@ candidates as (  -- every unit that could be meant, in order; the first leads
         and cases.resolve(f, g.maintainer, g.owner, g.cell, g.community, g.street, g.district) <> all (absent)) first
     where rr.rule_id = g.rule_id
     union all
-    select 3, rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
+    select 3, 100 * z.n::integer + rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
       'zone', rr.resolved_by, rr.rule_id
-    from cases.rule_role rr where rr.rule_id = g.zone_rule_ids[1]
+    from unnest(g.zone_rule_ids) with ordinality z (rule_id, n)
+    cross join lateral (select * from cases.rule_role f where f.rule_id = z.rule_id) rr
     union all select 5, 1, g.cell, 'territory', 'cell', null
     union all select 5, 2, g.community, 'territory', 'community', null
     union all select 5, 3, g.street, 'territory', 'street', null
@@ -188,7 +191,7 @@ led as (
 assisted as (
   select c.ord, array_agg(distinct c.unit_id) as unit_ids
   from candidates c join led on led.ord = c.ord and c.unit_id <> led.unit_id
-  where c.step in (2, 3, 4)
+  where c.step in (2, 4) or c.step = 3 and case led.basis when 'zone' then c.rule_id = led.rule_id else c.rank < 200 end
   group by c.ord
 )
 select g.ord, g.cell_id, g.cell_code, g.placed, g.placed_m, g.border_m, g.border_code, g.component_m,
@@ -226,7 +229,7 @@ begin
       and (r.condition_no is null or r.condition_no = parts_of_circle.condition_no)
     union all
     select st_boundary(r.zone) from cases.rule r
-    where not upper_inf(r.valid) and r.valid @> at and r.zone is not null and st_dwithin(r.zone, point, reach_m)
+    where not upper_inf(r.valid) and lower(r.valid) <= at and upper(r.valid) > at and r.zone is not null and st_dwithin(r.zone, point, reach_m)
       and r.class_prefix = any (layers.class_prefixes(class_code))
       and (r.condition_no is null or r.condition_no = parts_of_circle.condition_no)) q
   where st_dwithin(q.line, point, reach_m);

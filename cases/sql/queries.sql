@@ -161,11 +161,8 @@ left join lateral (
 order by a.ord;
 
 -- name: zones_claiming
--- Rules of zones that claim a place with equal right, and whom each means there.
-select r.code as rule_code, r.source_document, r.source_on, (
-  select cases.resolve(rr, null, null, b.cell, b.community, b.street, b.district) from cases.rule_role rr
-  where rr.rule_id = r.id and cases.resolve(rr, null, null, b.cell, b.community, b.street, b.district) is not null
-  order by rr.rank limit 1) as unit_id
+-- Rules of zones that claim a place with equal right, and whom each means there; one whose unit is no more claims nothing.
+select r.code as rule_code, r.source_document, r.source_on, w.unit_id
 from cases.rule r
 cross join (
   select max(u.id) filter (where u.area_code = :cell_code) as cell,
@@ -175,6 +172,12 @@ cross join (
   from layers.unit u where u.area_code = any (grids.area_prefixes(:cell_code))
     and coalesce(u.founded_at <= coalesce(cast(:at as timestamptz), statement_timestamp()), true)
     and coalesce(u.dissolved_at > coalesce(cast(:at as timestamptz), statement_timestamp()), true)) b
+cross join lateral (
+  select u.id as unit_id from cases.rule_role rr
+  join layers.unit u on u.id = cases.resolve(rr, null, null, b.cell, b.community, b.street, b.district)
+    and coalesce(u.founded_at <= coalesce(cast(:at as timestamptz), statement_timestamp()), true)
+    and coalesce(u.dissolved_at > coalesce(cast(:at as timestamptz), statement_timestamp()), true)
+  where rr.rule_id = r.id order by rr.rank limit 1) w
 where r.id = any (cast(:ids as bigint[])) order by r.code;
 
 -- name: open_case
@@ -200,7 +203,8 @@ where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (ca
     or c.assisting_ids && cast(:unit_ids as bigint[]));
 
 -- name: events_of_case
-select seq, at, actor, act, from_stage, to_stage, note from cases.event where case_no = :no order by seq;
+select e.seq, e.at, e.actor, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code, e.data ->> 'instead_of' as instead_of
+from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = :no order by e.seq;
 
 -- name: collector_of_cell
 select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
@@ -284,8 +288,23 @@ from cases.rule r where r.valid @> coalesce(cast(:at as timestamptz), statement_
 
 -- name: rules_scheduled
 -- Versions that are to hold later: taking over something else before them would collide.
-select code, lower(valid) as since from cases.rule where code = any (cast(:codes as text[])) and lower(valid) > :at
-order by since, code limit 1;
+select q.code, q.since from (
+  select code, lower(valid) as since from cases.rule where code = any (cast(:codes as text[])) and lower(valid) > :at
+  union all
+  select r.code, upper(r.valid) from cases.rule r
+  where r.code = any (cast(:codes as text[])) and lower(r.valid) <= :at and upper(r.valid) > :at
+    and not exists (select from cases.rule n where n.code = r.code and lower(n.valid) = upper(r.valid))) q
+order by q.since, q.code limit 1;
+
+-- name: rules_to_come
+-- Instants after a given one at which rules begin or end.
+select distinct q.at from (
+  select lower(valid) as at from cases.rule where lower(valid) > :at
+  union all select upper(valid) from cases.rule where upper(valid) > :at) q order by q.at limit 50;
+
+-- name: withdraw_rules
+-- Versions that were to begin at this very instant never held: what is taken over now stands in their place.
+delete from cases.rule where code = any (cast(:codes as text[])) and lower(valid) = :at and lower(valid) > clock_timestamp();
 
 -- name: end_rules
 update cases.rule set valid = tstzrange(lower(valid), :at), ended_change_id = :change_id
@@ -305,10 +324,14 @@ from layers.unit u order by u.code;
 
 -- name: rules_overruled
 -- What a rule proposed (events that assigned by it) and what dispatchers decided instead.
-with decided as (
-  select e.case_no, e.rule_id, e.unit_id, e.note, r.code as rule from cases.event e
-  left join cases.rule r on r.id = e.rule_id
-  where e.basis = 'decision' and (cast(:since as timestamptz) is null or e.at >= :since)),
+with decided as (  -- the last decision of a case, unless it came back to what was proposed first
+  select l.case_no, l.rule_id, l.unit_id, l.note, r.code as rule
+  from (
+    select distinct on (e.case_no) e.*, first_value(e.data ->> 'instead_of') over (partition by e.case_no order by e.seq) as proposed
+    from cases.event e where e.act = 'choose_unit' order by e.case_no, e.seq desc) l
+  left join cases.rule r on r.id = l.rule_id
+  left join layers.unit u on u.id = l.unit_id
+  where u.code is distinct from l.proposed and (cast(:since as timestamptz) is null or l.at >= :since)),
 together as (
   select d.rule, count(distinct d.case_no) as overruled, array_agg(distinct d.case_no) as cases,
     array_agg(distinct d.note) as reasons,
@@ -316,8 +339,9 @@ together as (
   from decided d join cases.case c on c.no = d.case_no join grids.cell k on k.id = c.cell_id group by d.rule)
 select t.rule, (
     select r.source_document from cases.rule r where r.code = t.rule order by lower(r.valid) desc limit 1) as document,
-  (select count(distinct e.case_no) from cases.event e join cases.rule r on r.id = e.rule_id
-   where r.code = t.rule and e.basis is not null and (cast(:since as timestamptz) is null or e.at >= :since)) as proposed,
+  (select count(distinct e.case_no) from cases.event e left join cases.rule r on r.id = e.rule_id
+   where r.code is not distinct from t.rule and e.basis is not null
+     and (cast(:since as timestamptz) is null or e.at >= :since)) as proposed,
   t.overruled, chosen.code as to_unit, chosen.many as to_unit_many,
   case when left(t.low, 12) = left(t.high, 12) then left(t.low, 12) when left(t.low, 9) = left(t.high, 9) then left(t.low, 9)
     when left(t.low, 6) = left(t.high, 6) then left(t.low, 6) else '' end as area, t.cases, t.reasons
@@ -333,7 +357,8 @@ select c.stage, c.unit_id, exists (
 from cases.case c where c.no = :no for update;
 
 -- name: standing_unit
-select id from layers.unit where code = :code and coalesce(dissolved_at > statement_timestamp(), true);
+select id from layers.unit where code = :code and coalesce(dissolved_at > statement_timestamp(), true)
+  and coalesce(founded_at <= statement_timestamp(), true);
 
 -- name: choose_unit
 with written as (

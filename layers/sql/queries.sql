@@ -56,7 +56,7 @@ select k.class_code, array(
   where m.from_edition = k.edition and m.from_code = k.class_code and m.to_edition = layers.edition_at(null)
   union select m.from_code from layers.class_mapping m
   where m.to_edition = k.edition and m.to_code = k.class_code and m.from_edition = layers.edition_at(null)) as alike
-from layers.component k where k.code = :code and upper_inf(k.valid);
+from layers.components_at(:at) k where k.code = :code;
 
 -- name: add_account
 insert into layers.account (name, display_zh, display_en, roles, channel, unit_code, password_hash)
@@ -823,9 +823,6 @@ from grids.cell c
 where p.area_code is null and p.kind <> 'area' and upper_inf(c.valid) and st_intersects(c.geom, st_pointonsurface(p.geom));
 update layers.place p set area_code = split_part(p.code, ':', 2) where p.area_code is null and p.kind = 'area' and p.derived;
 
--- name: analyze_places
-analyze layers.place;
-
 -- name: places_named
 -- The same name, the same by sound, the same first letters; also of versions that have ended, shown as what they are now.
 with hit as (
@@ -839,7 +836,7 @@ with hit as (
   where cast(:initials as text) is not null and p.initials @> array[cast(:initials as text)]),
 best as (
   select distinct on (h.code) h.* from hit h order by h.code, h.fit desc, h.now desc)
-select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null else b.name_zh end as former, p.area_code, p.number,
+select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null when b.name_zh = p.name_zh then :key else b.name_zh end as former, p.area_code, p.number,
   b.fit, b.how, st_x(o.point) as x, st_y(o.point) as y, st_xmin(p.geom) as west, st_ymin(p.geom) as south,
   st_xmax(p.geom) as east, st_ymax(p.geom) as north
 from best b join layers.place p on p.code = b.code and upper_inf(p.valid)
@@ -861,7 +858,7 @@ with hit as (
     and (p.spelling like '%' || :key || '%' or :sound <% p.spelling)),
 best as (
   select distinct on (h.code) h.* from hit h order by h.code, h.fit desc, h.now desc)
-select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null else b.name_zh end as former, p.area_code, p.number,
+select p.code, p.kind, p.name_zh, p.name_en, case when b.now then null when b.name_zh = p.name_zh then :key else b.name_zh end as former, p.area_code, p.number,
   b.fit, b.how, st_x(o.point) as x, st_y(o.point) as y, st_xmin(p.geom) as west, st_ymin(p.geom) as south,
   st_xmax(p.geom) as east, st_ymax(p.geom) as north
 from (select * from best order by fit desc, code limit :most) b join layers.place p on p.code = b.code and upper_inf(p.valid)
