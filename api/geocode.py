@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 
 from api.answers import tagged
 from api.deps import InHouse, Who
-from api.jurisdiction import Asked, areas_of_code, in_city
+from api.jurisdiction import Asked, areas_of_code, outside
 from api.shapes import Area, Degrees, Metres
-from gis.crs import GEODETIC, transform
+from gis.crs import GEODETIC, snap, transform
 from gis.db import query
 from gis.errors import UnfitCoordinates
+from gis.place import Place
 from grids.city import City
 from layers.places import KINDS, Found, find_places
 
@@ -24,6 +25,9 @@ MOST_SAID = 200
 _PAIR = re.compile(
     r"^\s*([-+]?\d{1,9}(?:\.\d+)?)\s*°?\s*[EN东经北纬]?\s*[,，;；\s]\s*([-+]?\d{1,9}(?:\.\d+)?)\s*°?\s*[EN]?\s*$"
 )
+
+_NAMED = re.compile("东经|北纬|经度|纬度|[:：]")
+_DEGREES = re.compile(r"(\d{1,3})\s*[°度]\s*(\d{1,2}(?:\.\d+)?)\s*[′'’分]\s*(?:(\d{1,2}(?:\.\d+)?)\s*[″\"”秒])?")
 
 
 class FoundPlace(BaseModel):
@@ -127,43 +131,43 @@ def _shown(conn: Connection, city: City, one: Found) -> dict[str, Any]:
 
 def _coordinates(conn: Connection, city: City, said: str) -> list[Found]:
     """A pair of numbers as a place: degrees in either order, or metres of the city's system, if it lies in the city."""
-    match = _PAIR.match(said)
-    if match is None:
+    pair = _numbers(said)
+    if pair is None:
         return []
-    first, second = float(match[1]), float(match[2])
-    refusal: UnfitCoordinates | None = None
+    first, second = pair
     for x, y, srid in (
-        (first, second, 4326),
-        (second, first, 4326),
+        (first, second, GEODETIC),
+        (second, first, GEODETIC),
         (first, second, city.srid),
         (second, first, city.srid),
     ):
         try:
-            here = in_city(conn, city, Asked(x=x, y=y, srid=srid))
-        except UnfitCoordinates as error:
-            refusal = refusal or error
+            there = Place(x, y, srid).to(city.srid)
+        except UnfitCoordinates:
             continue
+        here = Place(float(snap(there.x)), float(snap(there.y)), city.srid)
         row = conn.execute(query("layers", "cell_at"), {"x": here.x, "y": here.y, "srid": city.srid}).first()
         if row is not None:
             name = f"{x!r}, {y!r}"
             return [_point("coordinate", name, name, here.x, here.y, "coordinate", row.code[:12])]
-    raise refusal or in_city_refusal(said)
+    raise outside(conn, city, Asked(x=first, y=second, srid=GEODETIC))
 
 
-def in_city_refusal(said: str) -> UnfitCoordinates:
-    """The refusal of numbers that are no place of the city in any order."""
-    return UnfitCoordinates(
-        f"{said} lies in no cell of the city, in either order",
-        f"{said} 不在本市网格范围内",
-        mend="check the numbers; GET /locate says how else they could be read",
-        mend_zh="请核对坐标；GET /locate 会给出其他可能的读法",
-        field="q",
-    )
+def _numbers(said: str) -> tuple[float, float] | None:
+    """The two numbers of a pair, as decimals or as degrees, minutes and seconds; None where it is none."""
+    plain = _PAIR.match(_NAMED.sub(" ", said))
+    if plain is not None:
+        return float(plain[1]), float(plain[2])
+    parts = list(_DEGREES.finditer(said))
+    if len(parts) != 2 or _DEGREES.sub("", said).strip(" ,，;；NESW东经北纬"):
+        return None
+    one, other = (float(part[1]) + float(part[2]) / 60 + float(part[3] or 0) / 3600 for part in parts)
+    return one, other
 
 
 def _code(conn: Connection, said: str) -> list[Found]:
     """The cell or component of a code."""
-    if not (said.isascii() and said.isdigit() and 14 <= len(said) <= 17):
+    if not (said.isascii() and said.isdigit() and len(said) in (4, 6, 9, 12, 14, 15, 16, 17)):
         return []
     row = conn.execute(query("layers", "place_by_code"), {"code": said}).first()
     if row is None:

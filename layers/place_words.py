@@ -22,6 +22,7 @@ _NUMBER = re.compile(
     r"(?:第)?(\d{1,5})((?:之|-)\d+|甲|乙|丙)?(?:号院|号楼|號|号|栋|幢|门牌|hao)"
     r"((?:之|-)\d+|.{0,6}(?:楼|室|层|单元|栋))?$"
 )
+_SPOKEN = re.compile(r"[零〇一二三四五六七八九十百]{1,5}(?=号(?:院|楼)?$)")
 _BARE_NUMBER = re.compile(r"(?<=\D)(\d{1,5})$")
 _METRES = re.compile(r"(?:约|大约|大概)?(\d{1,5})(?:余|多)?(?:米|m)(?:处|左右|远)?")
 _SIDES = {"东": "east", "南": "south", "西": "west", "北": "north"}
@@ -201,11 +202,25 @@ def _two_roads(rest: str) -> tuple[str, str] | None:
     return None
 
 
+def _value(spoken: str) -> int:
+    """A number in Chinese words: 五七 is 57, 三十八 is 38, 一百零六 is 106."""
+    if not re.search("[十百]", spoken):
+        return int(spoken.translate(_DIGITS))
+    total = digit = 0
+    for letter in spoken:
+        if letter in "十百":
+            total += (digit or 1) * (10 if letter == "十" else 100)
+            digit = 0
+        else:
+            digit = int(letter.translate(_DIGITS))
+    return total + digit
+
+
 def _door(rest: str) -> tuple[str, int | None, bool]:
     """A door number at the end, with or without the word for it; whether more was said than the number."""
-    spoken = rest.translate(_DIGITS) if re.search("[号栋幢]$", rest) else rest
+    spoken = _SPOKEN.sub(lambda match: str(_value(match[0])), rest)
     for pattern in (_NUMBER, _BARE_NUMBER):
         match = pattern.search(spoken)
         if match and match.start() >= 2 and 0 < int(match[1]) < 100_000:
-            return rest[: match.start()].strip(), int(match[1]), any(match.groups()[1:])
+            return spoken[: match.start()].strip(), int(match[1]), any(match.groups()[1:])
     return rest, None, False

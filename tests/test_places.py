@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from gis.crs import transform
 from gis.errors import Invalid, UnfitFile
 from grids.city import City
 from layers.place_import import PlaceReport, derive_again, import_places
@@ -36,6 +37,9 @@ AREAS = (
         ("兴安路 57 号院", ("兴安路",), 57, ()),
         ("兴安路五七号", ("兴安路",), 57, ()),
         ("兴安路57", ("兴安路",), 57, ()),
+        ("兴安路三十八号", ("兴安路",), 38, ()),
+        ("兴安路一百零六号院", ("兴安路",), 106, ()),
+        ("兴安路十号", ("兴安路",), 10, ()),
         ("陕西省安康市汉滨区老城街道兴安路57号附近", ("兴安路",), 57, ("6109", "610902", "610902001")),
         ("汉滨区兴安路社区", ("兴安路社区",), None, ("610902",)),
         ("兴安路与金州路交叉口", ("兴安路", "金州路"), None, ()),
@@ -231,10 +235,17 @@ def test_a_place_in_words_names_the_door_and_a_landmark(conn: Connection, templa
 
 def test_geocode_answers_places_codes_and_coordinates_in_any_order(door: Door) -> None:
     x, y = at(50, 50)
-    for said in (f"{x}, {y}", f"{y} {x}"):
-        (one,) = door.get("/geocode", q=said).json()["items"]
+    lon, lat = (float(axis) for axis in transform(x, y, SRID, 4326))
+    minutes = ", ".join(f"{int(axis)}°{int(axis % 1 * 60)}′{axis * 60 % 1 * 60:.3f}″" for axis in (lon, lat))
+    named = f"东经{lon:.7f} 北纬{lat:.7f}"
+    for said in (f"{x}, {y}", f"{y} {x}", f"{lat:.7f},{lon:.7f}", named, minutes):
+        answer = door.get("/geocode", q=said)
+        assert answer.status_code == 200, said
+        (one,) = answer.json()["items"]
         assert (one["kind"], one["sure"]) == ("coordinate", 1)
         assert one["areas"][0]["code"] == "610999001001"
+    area = door.get("/geocode", q="610999001001").json()["items"][0]
+    assert (area["kind"], area["how"]) == ("area", "code")
     cell = door.get("/geocode", q="610999001001003").json()["items"][0]
     assert (cell["kind"], cell["how"]) == ("cell", "code")
     lamp = door.get("/geocode", q="6109990137000001").json()["items"][0]

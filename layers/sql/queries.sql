@@ -920,6 +920,9 @@ union all
 select 'component', coalesce(k.name_zh, l.name_zh), left(k.cell_code, 12), st_x(o.point), st_y(o.point)
 from layers.component k join layers.class l on l.edition = k.edition and l.code = k.class_code
 cross join lateral (select st_pointonsurface(k.geom) as point) o where k.code = :code and upper_inf(k.valid)
+union all
+select 'area', a.name_zh, a.code, st_x(o.point), st_y(o.point)
+from grids.area a cross join lateral (select st_pointonsurface(a.geom) as point) o where a.code = :code and upper_inf(a.valid)
 limit 1;
 
 -- name: hold_places
