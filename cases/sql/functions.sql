@@ -176,7 +176,8 @@ candidates as (  -- every unit that could be meant, in order; the first leads
     select 3, 100 * z.n::integer + rr.rank, cases.resolve(rr, g.maintainer, g.owner, g.cell, g.community, g.street, g.district),
       'zone', rr.resolved_by, rr.rule_id
     from unnest(g.zone_rule_ids) with ordinality z (rule_id, n)
-    cross join lateral (select * from cases.rule_role f where f.rule_id = z.rule_id) rr
+    cross join lateral (  -- with a limit it stays a look-up by index
+      select * from cases.rule_role f where f.rule_id = z.rule_id order by f.rank limit 99) rr
     union all select 5, 1, g.cell, 'territory', 'cell', null
     union all select 5, 2, g.community, 'territory', 'community', null
     union all select 5, 3, g.street, 'territory', 'street', null
