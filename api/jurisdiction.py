@@ -163,9 +163,7 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
             "reading": _fitting_reading(conn, city, asked, first.component_m),
         },
         "in_words": in_words_of(conn, here.x, here.y, city.srid),
-        "collector": _collector(conn, first.cell_code, asked.at),
-        "nearest_components": _nearest_components(conn, here, asked.class_code, at),
-        "open_cases": _open_cases(conn, city, here, asked.class_code, seen) if asked.at is None else [],
+        **_around(conn, city, asked, here, first.cell_code, seen),
     }
 
 
@@ -281,75 +279,66 @@ def _level_between(code: str, across: str) -> str:
     return next((level for digits, level in LEVELS.items() if code[:digits] != across[:digits]), "community")
 
 
-def _collector(conn: Connection, cell_code: str, at: datetime | None) -> dict[str, Any] | None:
-    """The responsibility grid (责任网格) of a cell and who walks it; of the past only the grid is known."""
-    row = conn.execute(query("cases", "collector_of_cell"), {"cell_code": cell_code, "at": at}).first()
-    if row is None:
-        return None
-    grid = {"code": row.grid_code, "name_zh": row.grid_zh, "name_en": row.grid_en}
-    who = (
-        None
-        if row.code is None or at is not None
-        else {"code": row.code, "name_zh": row.name_zh, "name_en": row.name_en}
-    )
-    return {"grid": grid, "collector": who}
-
-
-def _open_cases(
-    conn: Connection, city: City, here: Place, class_code: str | None, seen: tuple[int, ...] | None
-) -> list[dict[str, Any]]:
-    """Open cases of the class near a place, nearest first: they may be the same problem."""
-    if class_code is None:
-        return []
-    asked = {
+def _around(
+    conn: Connection, city: City, asked: Asked, here: Place, cell_code: str, seen: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """Who walks here (of the past only the grid is known), the nearest components (of the class if it is one of
+    components, else of any), and open cases of the class near by, which may be the same problem.
+    """
+    of_class = asked.class_code if (asked.class_code or "").startswith("C") else None
+    parameters = {
+        "cell_code": cell_code,
         "x": here.x,
         "y": here.y,
         "srid": here.srid,
-        "class_code": class_code,
-        "within_m": SIMILAR_M[class_code[0]],
+        "class_code": asked.class_code if asked.at is None else None,
+        "component_class": of_class,
+        "within_m": NEAR_M if of_class else NEAR_M / 4,
+        "similar_m": SIMILAR_M[(asked.class_code or "E")[0]],
         "days": SIMILAR_DAYS,
         "unit_ids": None if seen is None else list(seen),
         "most": NEAR_MOST,
+        "at": asked.at,
     }
+    found = conn.execute(query("cases", "around_place"), parameters).one()
     zone = ZoneInfo(city.timezone)
-    return [
-        {
-            "no": row.no,
-            "distance_m": round(row.distance_m, 1),
-            "reported_at": row.reported_at.astimezone(zone).isoformat(timespec="seconds"),
-            "stage": {"code": row.stage, "name_zh": row.stage_zh, "name_en": row.stage_en, "is_end": False},
-            "unit": None
-            if row.unit_code is None
-            else {"code": row.unit_code, "name_zh": row.unit_zh, "name_en": row.unit_en},
-        }
-        for row in conn.execute(query("cases", "open_cases_near"), asked)
-    ]
-
-
-def _nearest_components(
-    conn: Connection, here: Place, class_code: str | None, at: datetime | str
-) -> list[dict[str, Any]]:
-    """The components nearest to a place: of the class if it is one of components, else of any class."""
-    of_class = class_code if class_code is not None and class_code.startswith("C") else None
-    parameters = {
-        "x": here.x,
-        "y": here.y,
-        "srid": here.srid,
-        "within_m": NEAR_M if of_class else NEAR_M / 4,
-        "class_code": of_class,
-        "most": NEAR_MOST,
-        "at": at,
-    }
     names = ("code", "class_code", "class_zh", "class_en", "state")
-    return [
-        {
-            **{name: getattr(row, name) for name in names},
-            "distance_m": round(row.distance_m, 2),
-            "lon": round(row.lon, 7),
-            "lat": round(row.lat, 7),
-        }
-        for row in conn.execute(query("layers", "nearest_components"), parameters)
-    ]
+    return {
+        "collector": _beat(found.collector, asked.at is not None),
+        "nearest_components": [
+            {
+                **{name: row[name] for name in names},
+                "distance_m": round(row["distance_m"], 2),
+                "lon": round(row["lon"], 7),
+                "lat": round(row["lat"], 7),
+            }
+            for row in found.components
+        ],
+        "open_cases": [
+            {
+                "no": row["no"],
+                "distance_m": round(row["distance_m"], 1),
+                "reported_at": datetime.fromisoformat(row["reported_at"])
+                .astimezone(zone)
+                .isoformat(timespec="seconds"),
+                "stage": {"code": row["stage"], "is_end": False, **_names(row, "stage")},
+                "unit": None if row["unit_code"] is None else {"code": row["unit_code"], **_names(row, "unit")},
+            }
+            for row in found.open_cases
+        ],
+    }
+
+
+def _names(row: dict[str, Any], of: str) -> dict[str, Any]:
+    return {"name_zh": row[f"{of}_zh"], "name_en": row[f"{of}_en"]}
+
+
+def _beat(row: dict[str, Any] | None, past: bool) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    walks = {name: row[name] for name in ("code", "name_zh", "name_en")}
+    grid = {"code": row["grid_code"], **_names(row, "grid")}
+    return {"grid": grid, "collector": None if past or row["code"] is None else walks}
 
 
 def _fitting_reading(conn: Connection, city: City, asked: Asked, far_m: float) -> dict[str, str] | None:

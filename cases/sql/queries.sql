@@ -206,26 +206,36 @@ where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (ca
 select e.seq, e.at, e.actor, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code, e.data ->> 'instead_of' as instead_of
 from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = :no order by e.seq;
 
--- name: collector_of_cell
-select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
-from grids.responsibility_cell m
-join grids.responsibility g on g.id = m.responsibility_id
-  and g.valid @> coalesce(cast(:at as timestamptz), statement_timestamp())
-left join layers.collector k on k.responsibility_code = g.code
-where m.cell_code = :cell_code order by g.code, k.code limit 1;
-
--- name: open_cases_near
--- Open cases of the class near a place: they may be the same problem.
-select c.no, st_distance(c.geom, p.point) as distance_m, c.reported_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en,
-  u.code as unit_code, u.name_zh as unit_zh, u.name_en as unit_en
-from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
-join cases.case c on c.class_code = :class_code and st_dwithin(c.geom, p.point, :within_m)
-join cases.stage s on s.code = c.stage and not s.is_end
-left join layers.unit u on u.id = c.unit_id
-where c.reported_at > coalesce((select max(reported_at) from cases.case), now()) - make_interval(days => :days)
-  and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
-    or c.assisting_ids && cast(:unit_ids as bigint[]))
-order by distance_m, c.no limit :most;
+-- name: around_place
+-- What is near a place, in one round trip: who walks here; open cases of the class, which may be the same problem;
+-- the nearest components.
+select
+  (select row_to_json(q) from (
+    select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
+    from grids.responsibility_cell m
+    join grids.responsibility g on g.id = m.responsibility_id
+      and g.valid @> coalesce(cast(:at as timestamptz), statement_timestamp())
+    left join layers.collector k on k.responsibility_code = g.code
+    where m.cell_code = :cell_code order by g.code, k.code limit 1) q) as collector,
+  (select coalesce(json_agg(q), '[]') from (
+    select c.no, st_distance(c.geom, p.point) as distance_m, c.reported_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en,
+      u.code as unit_code, u.name_zh as unit_zh, u.name_en as unit_en
+    from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
+    join cases.case c on c.class_code = :class_code and st_dwithin(c.geom, p.point, :similar_m)
+    join cases.stage s on s.code = c.stage and not s.is_end
+    left join layers.unit u on u.id = c.unit_id
+    where c.reported_at > coalesce((select max(reported_at) from cases.case), now()) - make_interval(days => :days)
+      and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
+        or c.assisting_ids && cast(:unit_ids as bigint[]))
+    order by distance_m, c.no limit :most) q) as open_cases,
+  (select coalesce(json_agg(q), '[]') from (
+    select k.code, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.state, st_distance(k.geom, p.point) as distance_m,
+      st_x(st_transform(st_centroid(k.geom), 4326)) as lon, st_y(st_transform(st_centroid(k.geom), 4326)) as lat
+    from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
+    join layers.components_at(coalesce(cast(:at as timestamptz), 'infinity')) k on st_dwithin(k.geom, p.point, :within_m)
+    join layers.class l on l.edition = k.edition and l.code = k.class_code
+    where cast(:component_class as text) is null or k.class_code = :component_class
+    order by distance_m, k.code limit :most) q) as components;
 
 -- name: similar_cases
 select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage

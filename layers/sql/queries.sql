@@ -141,15 +141,6 @@ from layers.class c where c.edition = :edition order by c.code;
 select code, case left(code, 1) when 'C' then 'component' else 'event' end as kind, name_zh, name_en
 from layers.major where edition = :edition order by code;
 
--- name: nearest_components
-select k.code, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.state, st_distance(k.geom, p.point) as distance_m,
-  st_x(st_transform(st_centroid(k.geom), 4326)) as lon, st_y(st_transform(st_centroid(k.geom), 4326)) as lat
-from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
-join layers.components_at(:at) k on st_dwithin(k.geom, p.point, :within_m)
-join layers.class l on l.edition = k.edition and l.code = k.class_code
-where cast(:class_code as text) is null or k.class_code = :class_code
-order by distance_m, k.code limit :most;
-
 -- name: distance_to_component
 select st_distance(k.geom, st_setsrid(st_makepoint(:x, :y), :srid)) from layers.components_at(:at) k where k.code = :code;
 
