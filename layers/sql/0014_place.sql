@@ -51,3 +51,7 @@ create index place_door on layers.place (road, number) where kind = 'door' and u
 comment on index layers.place_door is 'The doors of a road by number';
 create index place_near on layers.place using gist (geom) where upper_inf(valid);
 comment on index layers.place_near is 'What is near a place, for describing it in words';
+create index place_mark on layers.place using gist (geom) where upper_inf(valid) and kind in ('crossing', 'poi', 'green');
+comment on index layers.place_mark is 'The landmark nearest to a place';
+create index place_road on layers.place using gist (geom) where upper_inf(valid) and kind = 'road';
+comment on index layers.place_road is 'The road nearest to a place';

@@ -881,20 +881,20 @@ where p.code = :code and upper_inf(p.valid);
 -- name: places_near
 -- The nearest door (30 m), road (60 m), and landmark (300 m): a crossing or a place of interest.
 with here as (select st_setsrid(st_makepoint(:x, :y), :srid) as point)
-select 'door' as kind, q.* from here cross join lateral (
-  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)) as x, st_y(st_centroid(p.geom)) as y
-  from layers.place p where upper_inf(p.valid) and p.kind = 'door' and st_dwithin(p.geom, here.point, 30)
-  order by distance_m, p.code limit 1) q
-union all
-select 'road', q.* from here cross join lateral (
-  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
-  from layers.place p where upper_inf(p.valid) and p.kind = 'road' and st_dwithin(p.geom, here.point, 60)
-  order by distance_m, p.code limit 1) q
-union all
-select 'mark', q.* from here cross join lateral (
-  select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
-  from layers.place p where upper_inf(p.valid) and p.kind in ('crossing', 'poi', 'green') and st_dwithin(p.geom, here.point, 300)
-  order by distance_m, p.code limit 1) q;
+select * from (
+  select 'door' as kind, q.*, 30 as within_m from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)) as x, st_y(st_centroid(p.geom)) as y
+    from layers.place p where upper_inf(p.valid) and p.kind = 'door' and st_dwithin(p.geom, here.point, 30)
+    order by distance_m, p.code limit 1) q
+  union all
+  select 'road', q.*, 60 from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+    from layers.place p where upper_inf(p.valid) and p.kind = 'road' order by p.geom <-> here.point limit 1) q
+  union all
+  select 'mark', q.*, 300 from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+    from layers.place p where upper_inf(p.valid) and p.kind in ('crossing', 'poi', 'green') order by p.geom <-> here.point limit 1) q) n
+where n.distance_m <= n.within_m;
 
 -- name: places_are_there
 select exists (select from layers.place);
