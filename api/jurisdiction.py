@@ -187,13 +187,14 @@ def on_border(
 ) -> dict[str, Any]:
     """Whether the answer is the same everywhere within reach of the place; if not, every candidate, and in words."""
     first, parts = found[0], [row for row in found if row.kind == "part"]
-    several = candidates(first, parts)
     claims: list[Any] = []
     contested = sorted({number for row in (first, *parts) for number in rivals(row)})
     if contested:
         asked = {"ids": contested, "cell_code": first.cell_code, "at": at}
         claims = list(conn.execute(query("cases", "zones_claiming"), asked))
-    flagged = len(several) > 1 or first.placed != "inside" or len(claims) > 1
+        claims = claims if len(claims) > 1 else []  # one claim is no contest
+    several = candidates(first, parts, contested=bool(claims))
+    flagged = len(several) > 1 or first.placed != "inside" or bool(claims)
     ids = [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims]
     units = units_by_id(conn, ids) if flagged else {}
     areas = areas_of(conn, [one.cell_code for one in several], at or "infinity") if flagged else {}

@@ -24,15 +24,16 @@ class Candidate:
     here: bool  #: the answer at the place itself
 
 
-def candidates(here: Any, parts: Iterable[Any]) -> list[Candidate]:
+def candidates(here: Any, parts: Iterable[Any], *, contested: bool = True) -> list[Candidate]:
     """The answers within reach, that of the place first, then by distance.
 
-    Rows have kind, share, distance_m, cell_code, placed, unit_id, assisting_ids, basis, resolved_by, rule_code.
+    ``contested``: ground that several zones claim with equal right is an answer of its own. Rows have kind, share,
+    distance_m, cell_code, placed, unit_id, assisting_ids, basis, resolved_by, rule_code, zone_rule_ids.
     """
     groups: dict[tuple[Any, ...], list[Any]] = {}
     for part in parts:
-        groups.setdefault(_answer(part), []).append(part)
-    own = _answer(here)
+        groups.setdefault(_answer(part, contested), []).append(part)
+    own = _answer(here, contested)
     groups.setdefault(own, [])
     found = []
     for key, rows in groups.items():
@@ -53,11 +54,11 @@ def candidates(here: Any, parts: Iterable[Any]) -> list[Candidate]:
     return sorted(found, key=lambda one: (not one.here, one.distance_m, one.cell_code or ""))
 
 
-def _answer(row: Any) -> tuple[Any, ...]:
+def _answer(row: Any, contested: bool) -> tuple[Any, ...]:
     """What makes parts one candidate: community, unit and the way to it. Ground without a cell is one of its own."""
     if row.placed != "inside":
         return (None,)
-    return (row.cell_code[:12], row.unit_id, row.basis, row.resolved_by, row.rule_code, rivals(row))
+    return (row.cell_code[:12], row.unit_id, row.basis, row.resolved_by, row.rule_code, contested and rivals(row))
 
 
 def rivals(row: Any) -> tuple[int, ...]:

@@ -179,9 +179,11 @@ def test_of_two_claims_the_one_whose_unit_is_no_more_claims_nothing(conn: Connec
     zone_rule(conn, "A1", "WATER", square(0, 0, 60))
     zone_rule(conn, "A2", "LAMPS", square(40, 0, 60))
     conn.execute(text("update layers.unit set dissolved_at = now() - interval '1 s' where code = 'WATER'"))
-    found = ask(conn, template, 50, 30)
+    found = ask(conn, template, 52, 30)
     assert (found["unit"]["code"], found["reason"]["rule"]) == ("LAMPS", "A2")
-    assert [claim["rule"] for claim in found["claims"]] in ([], ["A2"])
+    assert (found["claims"], found["on_border"]) == ([], False), "one claim is no contest"
+    edge = ask(conn, template, 62, 30)
+    assert (edge["claims"], edge["on_border"]) == ([], False), "nor is the red line of a unit that is no more a border"
 
 
 def test_ground_near_by_that_two_zones_claim_is_told(conn: Connection, template: City) -> None:
