@@ -467,7 +467,7 @@ select s.code, :edition, s.class_code, s.name_zh, s.cell_code, s.supervising_uni
 from staged_census s join census_layer l on l.layer = s.layer
 where not s.error and not s.n = any (cast(:ambiguous as bigint[]))
   and not exists (select from census_match m where m.n = s.n)
-order by s.n;
+order by s.code, s.n;
 
 -- name: record_census
 insert into layers.census (file_name, sha256, mapping, surveyed, class_codes, counts, change_id, imported_at, imported_by)
