@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -17,15 +18,13 @@ from api.jurisdiction import (
     SIMILAR_DAYS,
     SIMILAR_M,
     Asked,
-    areas_of,
-    class_names,
     in_city,
     located,
     on_border,
     outside,
     reason,
     refuse_unknown,
-    units_by_id,
+    unknown_class,
 )
 from cases import desk
 from cases.desk import CASES, Report, open_case
@@ -34,7 +33,6 @@ from gis.db import query
 from gis.errors import Conflict, Forbidden, NotFound
 from gis.place import Place
 from layers.accounts import ROLES, Actor
-from layers.catalogue import edition_in_force
 
 router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
@@ -77,7 +75,6 @@ def report_case(
     with house.begin_writing() as conn:
         actor = who.writer(conn)
         channel = _channel(actor, new.channel)
-        class_names(conn, str(asked.class_code))
         here = in_city(conn, house.city, asked)
         refuse_unknown(conn, asked)
         report = Report(
@@ -95,7 +92,9 @@ def report_case(
             description=new.description,
             data_source=SOURCE_SIMULATED if house.city.simulated else SOURCE,
         )
-        opened = open_case(conn, report, actor=actor.name, edition=edition_in_force(conn))
+        opened = open_case(conn, report, actor=actor.name)
+        if opened.refusal == "unknown_class":
+            raise unknown_class(conn, report.class_code)
         if opened.refusal is not None or opened.no is None:
             raise outside(conn, house.city, asked)
         if opened.other_report:
@@ -117,7 +116,7 @@ def report_case(
             }
             for row in conn.execute(query("cases", "similar_cases"), near)
         ]
-    with house.begin_reading() as conn:  # after the commit: the versions that show it
+    with house.begin_asking() as conn:  # after the commit: the versions that show it
         facts["versions"] = house.versions(conn, at_least=-1)
     answer = tagged(request, OpenedCase, facts, status=200 if opened.was_there else 201, private=True)
     answer.headers["Location"] = f"/cases/{opened.no}"
@@ -242,7 +241,6 @@ def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | N
             mend_zh="请核对案件号:年月日加六位数字",
             no=no,
         )
-    units = units_by_id(conn, [row.unit_id, *row.assisting_ids])
     condition = {"no": row.condition_no, "condition_zh": row.condition_zh, "condition_en": row.condition_en}
     component = {"code": row.component_code, "distance_m": row.component_m}
     return {
@@ -259,17 +257,14 @@ def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | N
         **{name: house.at(getattr(row, name)) for name in ("reported_at", "due_at", "disposed_at", "closed_at")},
         "stage": {"code": row.stage, "name_zh": row.stage_zh, "name_en": row.stage_en, "is_end": row.is_end},
         "cell": {"code": row.cell_code, "placed": row.placed, "distance_m": round(row.placed_m, 2)},
-        "areas": areas_of(conn, [row.cell_code])[row.cell_code],
+        "areas": row.areas,
         "border": None if row.border_code is None else {"cell": row.border_code, "distance_m": round(row.border_m, 2)},
         "dispute": _dispute(conn, house, row),
         "component": None if row.component_m is None else component,
-        "unit": units.get(row.unit_id),
-        "assisting": [units[number] for number in row.assisting_ids if number in units],
+        "unit": row.unit,
+        "assisting": row.assisting,
         "reason": reason(row),
-        "events": [
-            {**event, "at": house.at(event["at"])}
-            for event in conn.execute(query("cases", "events_of_case"), {"no": no}).mappings()
-        ],
+        "events": [{**event, "at": house.at(datetime.fromisoformat(event["at"]))} for event in row.events],
         "simulated": house.city.simulated,
         "data_source": row.data_source,
     }

@@ -83,7 +83,7 @@ def export_grids(
 @collectors.command("import")
 def import_grids(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A table (.csv, .xlsx) with one row a cell.")],
+    file: Annotated[Path, typer.Argument(help="A table (.csv, .xlsx) with one row a cell, or polygons.")],
     commit: Annotated[
         bool, typer.Option("--commit", help="Take it over; otherwise only say what it would do.")
     ] = False,
@@ -91,9 +91,9 @@ def import_grids(
     actor: ActorOption = None,
     city: CityOption = None,
 ) -> None:
-    """Take over a table of responsibility grids as a whole; those it does not name end.
+    """Take over a table of responsibility grids, or a layer of polygons, as a whole; those it does not name end.
 
-    接收责任网格表(整表替换):先检查,加 --commit 生效。有错误时退出码为 1。
+    接收责任网格表或面图层(整表替换):先检查,加 --commit 生效。有错误时退出码为 1。
 
     Example: wanmi collectors import beats.xlsx --commit
     """

@@ -61,6 +61,12 @@ class House:
             yield conn
 
     @contextmanager
+    def begin_asking(self) -> Iterator[Connection]:
+        """A connection for single questions, each a transaction of its own: none is begun and ended beside it."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            yield conn
+
+    @contextmanager
     def begin_writing(self) -> Iterator[Connection]:
         """A transaction that is committed when the block ends; only then may success be answered."""
         with self.engine.begin() as conn:

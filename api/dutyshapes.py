@@ -109,7 +109,7 @@ class Beat(BaseModel):
     """The responsibility grid (责任网格) of a place and the collector who walks it."""
 
     grid: Named
-    collector: Named | None = Field(description="null: nobody; as of the past only the grid is known")
+    collector: Named | None = Field(description="null: nobody")
 
 
 class OpenCase(BaseModel):

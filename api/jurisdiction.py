@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,7 +108,6 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
     them inside), Invalid for a class, condition or component that is not there, for an accuracy that says no place,
     and for an instant before the grid.
     """
-    problem = None if asked.class_code is None else class_names(conn, asked.class_code)
     if asked.accuracy_m is not None and not 0 <= asked.accuracy_m <= REACH_MOST_M:
         raise Invalid(
             f"an accuracy of {asked.accuracy_m:g} m says no place",
@@ -118,21 +118,20 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
         )
     here = in_city(conn, city, asked)
     refuse_unknown(conn, asked)
-    at: datetime | str = asked.at or "infinity"
-    found = located(conn, here, asked)
-    first = found[0]
+    found = located(conn, here, asked, around=True, seen=seen)
+    if asked.class_code is not None and found.problem is None:
+        raise unknown_class(conn, asked.class_code)
+    first, areas, units = found.rows[0], found.areas, found.units
     if first.placed == "outside":
         raise outside(conn, city, asked)
-    across = next((row for row in found if row.kind == "across"), None)
+    across = next((row for row in found.rows if row.kind == "across"), None)
     answers = on_border(conn, city, found, asked.accuracy_m, asked.at)
-    areas = areas_of(conn, [first.cell_code, across and across.cell_code], at)
-    units = units_by_id(conn, [first.unit_id, *first.assisting_ids, across and across.unit_id])
     lon, lat = (float(axis) for axis in transform(here.x, here.y, city.srid, GEODETIC))
     return {
         "at": None if asked.at is None else asked.at.astimezone(ZoneInfo(city.timezone)).isoformat(timespec="seconds"),
         "place": {"lon": round(lon, 7), "lat": round(lat, 7), "x": here.x, "y": here.y, "srid": city.srid},
         "simulated": city.simulated,
-        "class": problem,
+        "class": found.problem,
         "cell": {
             "code": first.cell_code,
             "area_m2": round(first.area_m2, 1),
@@ -162,13 +161,31 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
             "distance_m": round(first.component_m, 2),
             "reading": _fitting_reading(conn, city, asked, first.component_m),
         },
-        "in_words": in_words_of(conn, here.x, here.y, city.srid),
-        **_around(conn, city, asked, here, first.cell_code, seen),
+        "in_words": in_words_of(found.places, here.x, here.y),
+        **_around(city, found.around),
     }
 
 
-def located(conn: Connection, here: Place, asked: Asked) -> list[Any]:
-    """What assign says of a place in the city's system, of the nearest other community, and around the place."""
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """What the database says of a place."""
+
+    rows: list[Any]  #: of cases.locate: the place itself first, then what lies across the border, and the parts
+    areas: dict[str, list[dict[str, str]]]  #: of each cell in the rows, community first
+    units: dict[int | None, dict[str, str]]  #: each in the rows, by id
+    problem: dict[str, str] | None  #: the class, if the catalogue has it
+    around: dict[str, Any]  #: of cases.around, if asked for
+    places: list[dict[str, Any]]  #: of layers.places_near, if asked for
+
+
+def located(
+    conn: Connection, here: Place, asked: Asked, *, around: bool = False, seen: tuple[int, ...] | None = None
+) -> Located:
+    """What assign says of a place in the city's system, of the nearest other community, and around the place.
+
+    ``around``: also the collector, components, names and open cases near by (of the units ``seen``; None: of all).
+    """
+    of_class = asked.class_code if (asked.class_code or "").startswith("C") else None
     parameters = {
         "x": here.x,
         "y": here.y,
@@ -178,15 +195,35 @@ def located(conn: Connection, here: Place, asked: Asked) -> list[Any]:
         "component_code": asked.component_code,
         "accuracy_m": asked.accuracy_m,
         "at": asked.at,
+        "around": around,
+        "similar_class": asked.class_code if asked.at is None else None,
+        "component_class": of_class,
+        "within_m": NEAR_M if of_class else NEAR_M / 4,
+        "similar_m": SIMILAR_M.get((asked.class_code or "E")[:1], 0.0),
+        "days": SIMILAR_DAYS,
+        "unit_ids": None if seen is None else list(seen),
+        "most": NEAR_MOST,
     }
-    return list(conn.execute(query("cases", "locate"), parameters))
+    row = conn.execute(query("cases", "locate"), parameters).one()
+    areas: dict[str, list[dict[str, str]]] = {found["cell_code"]: [] for found in row.answers if found["cell_code"]}
+    for area in row.areas or ():
+        areas[area.pop("cell_code")].append(area)
+    return Located(
+        rows=[SimpleNamespace(**found) for found in row.answers],
+        areas=areas,
+        units={int(number): unit for number, unit in (row.units or {}).items()},
+        problem=row.problem,
+        around=row.around or {},
+        places=row.places or [],
+    )
 
 
 def on_border(
-    conn: Connection, city: City, found: list[Any], accuracy_m: float | None, at: datetime | None
+    conn: Connection, city: City, found: Located, accuracy_m: float | None, at: datetime | None
 ) -> dict[str, Any]:
     """Whether the answer is the same everywhere within reach of the place; if not, every candidate, and in words."""
-    first, parts = found[0], [row for row in found if row.kind == "part"]
+    first, parts = found.rows[0], [row for row in found.rows if row.kind == "part"]
+    areas, units = found.areas, found.units
     claims: list[Any] = []
     contested = sorted({number for row in (first, *parts) for number in rivals(row)})
     if contested:
@@ -195,9 +232,8 @@ def on_border(
         claims = claims if len(claims) > 1 else []  # one claim is no contest
     several = candidates(first, parts, contested=bool(claims))
     flagged = len(several) > 1 or first.placed != "inside" or bool(claims)
-    ids = [number for one in several for number in (one.unit_id, *one.assisting_ids)] + [row.unit_id for row in claims]
-    units = units_by_id(conn, ids) if flagged else {}
-    areas = areas_of(conn, [one.cell_code for one in several], at or "infinity") if flagged else {}
+    if claims:
+        units = {**units_by_id(conn, [row.unit_id for row in claims]), **units}
     names = {code[:12]: (held[0]["name_en"], held[0]["name_zh"]) for code, held in areas.items() if held}
     leads = {number: (unit["name_en"], unit["name_zh"]) for number, unit in units.items()}
     en, zh = in_words(several, names, leads, first.reach_m, claims) if flagged else ("", "")
@@ -223,8 +259,12 @@ def on_border(
         if flagged
         else [],
         "claims": [
-            {"rule": row.rule_code, "document": row.source_document, "source_on": _day(row.source_on)}
-            | {"unit": units.get(row.unit_id)}
+            {
+                "rule": row.rule_code,
+                "document": row.source_document,
+                "source_on": None if row.source_on is None else str(row.source_on),
+                "unit": units.get(row.unit_id),
+            }
             for row in claims
         ],
         "dispute": {"en": en, "zh": zh} if flagged else None,
@@ -241,12 +281,8 @@ def reason(found: Any) -> dict[str, Any]:
         "resolved_by": found.resolved_by,
         "rule": found.rule_code,
         "document": None if found.basis == "decision" else found.source_document,
-        "source_on": None if found.basis == "decision" else _day(found.source_on),
+        "source_on": None if found.basis == "decision" or found.source_on is None else str(found.source_on),
     }
-
-
-def _day(on: date | None) -> str | None:
-    return None if on is None else str(on)
 
 
 def areas_of(
@@ -280,32 +316,14 @@ def _level_between(code: str, across: str) -> str:
     return next((level for digits, level in LEVELS.items() if code[:digits] != across[:digits]), "community")
 
 
-def _around(
-    conn: Connection, city: City, asked: Asked, here: Place, cell_code: str, seen: tuple[int, ...] | None
-) -> dict[str, Any]:
-    """Who walks here (of the past only the grid is known), the nearest components (of the class if it is one of
+def _around(city: City, found: dict[str, Any]) -> dict[str, Any]:
+    """Who walks here, the nearest components (of the class if it is one of
     components, else of any), and open cases of the class near by, which may be the same problem.
     """
-    of_class = asked.class_code if (asked.class_code or "").startswith("C") else None
-    parameters = {
-        "cell_code": cell_code,
-        "x": here.x,
-        "y": here.y,
-        "srid": here.srid,
-        "class_code": asked.class_code if asked.at is None else None,
-        "component_class": of_class,
-        "within_m": NEAR_M if of_class else NEAR_M / 4,
-        "similar_m": SIMILAR_M[(asked.class_code or "E")[0]],
-        "days": SIMILAR_DAYS,
-        "unit_ids": None if seen is None else list(seen),
-        "most": NEAR_MOST,
-        "at": asked.at,
-    }
-    found = conn.execute(query("cases", "around_place"), parameters).one()
     zone = ZoneInfo(city.timezone)
     names = ("code", "class_code", "class_zh", "class_en", "state")
     return {
-        "collector": _beat(found.collector, asked.at is not None),
+        "collector": _beat(found["collector"]),
         "nearest_components": [
             {
                 **{name: row[name] for name in names},
@@ -313,7 +331,7 @@ def _around(
                 "lon": round(row["lon"], 7),
                 "lat": round(row["lat"], 7),
             }
-            for row in found.components
+            for row in found["components"]
         ],
         "open_cases": [
             {
@@ -325,7 +343,7 @@ def _around(
                 "stage": {"code": row["stage"], "is_end": False, **_names(row, "stage")},
                 "unit": None if row["unit_code"] is None else {"code": row["unit_code"], **_names(row, "unit")},
             }
-            for row in found.open_cases
+            for row in found["open_cases"]
         ],
     }
 
@@ -334,12 +352,12 @@ def _names(row: dict[str, Any], of: str) -> dict[str, Any]:
     return {"name_zh": row[f"{of}_zh"], "name_en": row[f"{of}_en"]}
 
 
-def _beat(row: dict[str, Any] | None, past: bool) -> dict[str, Any] | None:
+def _beat(row: dict[str, Any] | None) -> dict[str, Any] | None:
     if row is None:
         return None
     walks = {name: row[name] for name in ("code", "name_zh", "name_en")}
     grid = {"code": row["grid_code"], **_names(row, "grid")}
-    return {"grid": grid, "collector": None if past or row["code"] is None else walks}
+    return {"grid": grid, "collector": None if row["code"] is None else walks}
 
 
 def _fitting_reading(conn: Connection, city: City, asked: Asked, far_m: float) -> dict[str, str] | None:
@@ -366,16 +384,13 @@ def _fitting_reading(conn: Connection, city: City, asked: Asked, far_m: float) -
 # ── refusals ────────────────────────────────────────
 
 
-def class_names(conn: Connection, class_code: str) -> dict[str, str]:
-    """Code and names of a class. Invalid, with those that are near, for one that the catalogue does not have."""
-    row = conn.execute(query("layers", "known_class"), {"code": class_code}).first()
-    if row is not None:
-        return {"code": class_code, "name_zh": row.name_zh, "name_en": row.name_en}
+def unknown_class(conn: Connection, class_code: str) -> Invalid:
+    """The refusal of a class that the catalogue does not have, with those that are near."""
     known = {row.code: row for row in conn.execute(query("layers", "known_classes"))}
     near = difflib.get_close_matches(class_code, known, n=3, cutoff=0.5)
     listed = ", ".join(f"{code} {known[code].name_en}" for code in near)
     listed_zh = "、".join(f"{code} {known[code].name_zh}" for code in near)
-    raise Invalid(
+    return Invalid(
         f"the catalogue has no class {class_code!r}",
         f"目录中没有类别 {class_code!r}",
         mend=f"component classes begin with C, event classes with E; near: {listed or 'none'}",
@@ -388,6 +403,8 @@ def refuse_unknown(conn: Connection, asked: Asked) -> None:
     """Raise Invalid for a condition that the class does not have, or a component that is not there or not of it."""
     if asked.condition_no is not None:
         conditions = list(conn.scalars(query("layers", "conditions_of_class"), {"class_code": asked.class_code}))
+        if not conditions and conn.execute(query("layers", "known_class"), {"code": asked.class_code}).first() is None:
+            raise unknown_class(conn, str(asked.class_code))
         if asked.condition_no not in conditions:
             raise Invalid(
                 f"class {asked.class_code} has no filing condition {asked.condition_no}",

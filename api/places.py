@@ -78,7 +78,7 @@ def locate(
             mend_zh="请同时给出类别",
             field="condition",
         )
-    with house.begin_reading() as conn:
+    with house.begin_asking() as conn:
         seen = who.reader(conn)
         found = jurisdiction(conn, house.city, asked, seen=seen)
     return tagged(request, Jurisdiction, found, private=house.reading == "accounts" or seen is not None)

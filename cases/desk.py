@@ -104,8 +104,9 @@ class Reported:
     other_report: bool  #: with the key came something else before
 
 
-def open_case(conn: Connection, report: Report, *, actor: str, edition: str) -> Reported:
-    """Open the case of a report: number, cell, areas, unit and reason, first event, in one round trip.
+def open_case(conn: Connection, report: Report, *, actor: str) -> Reported:
+    """Open the case of a report: number, cell, areas, unit and reason, first event, in one round trip, by the
+    edition of the catalogue in force.
 
     The caller commits; when the report is refused it must roll back.
     """
@@ -126,7 +127,6 @@ def open_case(conn: Connection, report: Report, *, actor: str, edition: str) -> 
         "description": report.description,
         "data_source": report.data_source,
         "actor": actor,
-        "edition": edition,
     }
     return Reported(*conn.execute(query("cases", "open_case"), row).one())
 

@@ -27,8 +27,8 @@ from grids.opendata import Progress, build_areas, district_codes, read_ground, r
 from grids.opendata_files import Finding, Profile, finding, read_layer, read_profile
 from layers.opendata import read_catalogue, read_components
 
-COLLECTOR_COLUMNS = ["code", "name_zh", "name_en", "unit_code", "responsibility_code"]
-RESPONSIBILITY_COLUMNS = ["code", "name_zh", "name_en", "cell_code"]
+COLLECTOR_COLUMNS = ["code", "name_zh", "name_en", "unit_code"]
+RESPONSIBILITY_COLUMNS = ["code", "name_zh", "name_en", "cell_code", "collector_code"]
 NEVER_BEFORE = pd.Timestamp("1970-01-02", tz="UTC")  #: stamps of the first day of 1970 are empty values
 STEADY_PART = 100  #: rows from which the first and last day of a source file tell its window
 

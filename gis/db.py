@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +25,7 @@ import shapely
 from geopandas.array import GeometryArray
 from sqlalchemy import Connection, Engine, TextClause, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from gis.errors import Conflict, Invalid, NotFound, Unavailable, UnfitSetting, WanmiError
@@ -75,13 +76,14 @@ class Access:
         return engine
 
     def _engine(self, database: str, size: int, overflow: int, options: str) -> Engine:
-        return create_engine(
+        engine = create_engine(
             self.address.set(database=database, drivername="postgresql+psycopg"),
             pool_size=size,
             max_overflow=overflow,
-            pool_pre_ping=True,
             connect_args={"connect_timeout": 10, "application_name": "wanmi", "options": options},
         )
+        event.listen(engine, "checkout", _refuse_ended)
+        return engine
 
     @contextmanager
     def maintenance(self) -> Iterator[Connection]:
@@ -129,6 +131,21 @@ def access(settings: Settings, say: Say, *, throwaway: bool = False) -> Iterator
                     folder=server.folder,
                 ) from error
             raise
+
+
+def _refuse_ended(dbapi_connection: psycopg.Connection[Any], record: object, proxy: object) -> None:
+    """Let the pool make a new connection for one that the server has ended: its socket has something to read.
+
+    Asking the server whether it is there (pool_pre_ping) would be a round trip before every request.
+    """
+    readable = select.poll()
+    try:
+        readable.register(dbapi_connection.fileno(), select.POLLIN)
+        ended = bool(readable.poll(0))
+    except (OSError, psycopg.Error):
+        ended = True
+    if ended:
+        raise DisconnectionError("the server has ended this connection")
 
 
 def _wait_until_it_answers(address: URL) -> None:

@@ -75,10 +75,11 @@ def load_cells(conn: Connection, cells: gpd.GeoDataFrame, version: Version) -> i
 
 
 def load_responsibility(conn: Connection, grids: pd.DataFrame, version: Version) -> int:
-    """Write responsibility grids (one row per cell: code, name_zh, name_en, cell_code); returns the grids."""
+    """Write responsibility grids (one row per cell: code, name_zh, name_en, cell_code, collector_code); returns the
+    grids. A collector's code is None where nobody walks."""
     if grids.empty:
         return 0
-    heads = grids.drop_duplicates("code")[["code", "name_zh", "name_en"]]
+    heads = grids.drop_duplicates("code")[["code", "name_zh", "name_en", "collector_code"]]
     copy_frame(conn, version.stamp(heads), "grids.responsibility")
     ids = {row.code: row.id for row in conn.execute(query("grids", "responsibility_ids"))}
     members = pd.DataFrame({"responsibility_id": grids["code"].map(ids), "cell_code": grids["cell_code"]})

@@ -321,30 +321,36 @@ _POINTS = (
 )
 
 
-def in_words(conn: Connection, x: float, y: float, srid: int) -> dict[str, Any] | None:
+def in_words(near: list[dict[str, Any]], x: float, y: float) -> dict[str, Any] | None:
     """A place in words, Chinese and English: the door, else the road, and where it lies from a landmark.
 
-    None where nothing that has a name is near.
+    ``near``: the rows of layers.places_near. None where nothing that has a name is near.
     """
-    rows = {row.kind: row for row in conn.execute(query("layers", "places_near"), {"x": x, "y": y, "srid": srid})}
+    rows = {row["kind"]: row for row in near}
     door, road, mark = rows.get("door"), rows.get("road"), rows.get("mark")
     zh, en = [], []
     if door is not None:
-        zh.append(door.name_zh if door.distance_m < 8 else f"{door.name_zh}附近")
-        en.append((door.name_en or door.name_zh) if door.distance_m < 8 else f"near {door.name_en or door.name_zh}")
+        close = door["distance_m"] < 8
+        zh.append(door["name_zh"] if close else f"{door['name_zh']}附近")
+        en.append(_english(door) if close else f"near {_english(door)}")
     elif road is not None:
-        zh.append(f"{road.name_zh}旁" if road.distance_m > 12 else road.name_zh)
-        en.append(f"by {road.name_en or road.name_zh}" if road.distance_m > 12 else (road.name_en or road.name_zh))
+        on = road["distance_m"] <= 12
+        zh.append(road["name_zh"] if on else f"{road['name_zh']}旁")
+        en.append(_english(road) if on else f"by {_english(road)}")
     if mark is not None:
-        if mark.distance_m < 15:
-            zh.append(mark.name_zh)
-            en.append(mark.name_en or mark.name_zh)
+        if mark["distance_m"] < 15:
+            zh.append(mark["name_zh"])
+            en.append(_english(mark))
         else:
-            angle = np.degrees(np.arctan2(y - mark.y, x - mark.x)) % 360
+            angle = np.degrees(np.arctan2(y - mark["y"], x - mark["x"])) % 360
             east, dong = _POINTS[int((angle + 22.5) // 45) % 8]
-            far = int(round(mark.distance_m, -1)) or 10
-            zh.append(f"{mark.name_zh}以{dong}约 {far} 米")
-            en.append(f"about {far} m {east} of {mark.name_en or mark.name_zh}")
+            far = int(round(mark["distance_m"], -1)) or 10
+            zh.append(f"{mark['name_zh']}以{dong}约 {far} 米")
+            en.append(f"about {far} m {east} of {_english(mark)}")
     if not zh:
         return None
     return {"zh": "，".join(zh), "en": ", ".join(en)}
+
+
+def _english(row: dict[str, Any]) -> str:
+    return str(row["name_en"] or row["name_zh"])

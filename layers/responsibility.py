@@ -1,6 +1,7 @@
 """Responsibility grids (责任网格): sets of cells given to one collector (信息监督员). Table, check, taking over.
 
-A table has one row a cell: grid, name, cell, collector. A city keeps it in Excel or draws it in QGIS from the cells.
+A table has one row a cell: grid, name, cell, collector. A city keeps it in Excel, or draws polygons in QGIS: each cell
+goes to the polygon that holds most of it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sqlalchemy import Connection
 
 from gis.db import query
 from gis.errors import UnfitFile
+from gis.formats import read_vector
 from gis.history import record_change
 from gis.layer import read_geoframe
 from grids.areas import CELLS, load_responsibility
@@ -33,6 +36,9 @@ COLUMNS = {
     "collector": ("collector", "监督员", "监督员编码", "监督员编号"),
 }
 NEEDED = ("code", "cell_code")
+TABLES = (".csv", ".xlsx", ".xls")  #: any other file is one of polygons
+MOST = 0.5  #: a cell belongs to the polygon that holds more than this share of it
+WHOLE = 0.9  #: a polygon that holds less of its cell cuts it
 UNEVEN = 2.5  #: a grid with more than this times the mean of cells, or less than its inverse, is uneven
 
 #: What a check finds: severity, English, Chinese, what would mend it in both.
@@ -63,6 +69,13 @@ FAULTS = {
         "同一责任网格有两名监督员",
         "name one",
         "请只写一名",
+    ),
+    "cell_cut": (
+        "warning",
+        "a polygon's line cuts a cell: it goes to the larger part",
+        "面边界切割单元网格，归入较大部分",
+        "draw along the cells (QGIS: snapping)",
+        "请沿单元网格边界绘制（QGIS 捕捉）",
     ),
     "cell_left_out": (
         "warning",
@@ -130,6 +143,55 @@ def write_table(conn: Connection, path: Path) -> int:
     return len(frame)
 
 
+def read_polygons(path: Path, cells: gpd.GeoDataFrame) -> tuple[pd.DataFrame, list[Fault]]:
+    """A table of responsibility grids from polygons with their code (and names, collector), and the cells that are cut.
+
+    UnfitFile for a file without polygons or codes.
+    """
+    frame = read_vector(path)
+    where = {
+        ours: next((name for name in frame.columns if name.lower() in names), None) for ours, names in COLUMNS.items()
+    }
+    shapes = np.asarray(frame.geometry.to_crs(cells.crs).array, dtype=object)
+    flat = np.flatnonzero((shapely.get_dimensions(shapes) != 2) | ~shapely.is_valid(shapes))
+    what, what_zh, row = None, None, None
+    if where["code"] is None:
+        what, what_zh = "has no column code", "没有 code 列"
+    elif frame.empty:
+        what, what_zh = "holds no polygons", "没有面"
+    elif len(flat):
+        row = int(flat[0]) + 1
+        what, what_zh = f"row {row} is no valid polygon", f"第 {row} 行不是有效的面"
+    if what is not None:
+        raise UnfitFile(
+            f"{path.name}: {what}",
+            f"{path.name}：{what_zh}",
+            mend="polygons with code, names, collector; wanmi collectors export beats.gpkg writes such a file",
+            mend_zh="面图层须含 code、name_zh、name_en、collector；wanmi collectors export beats.gpkg 可输出样例",
+            file=path,
+            **({} if row is None else {"row": row}),
+        )
+    grounds = np.asarray(cells.geometry.array, dtype=object)
+    cell, polygon = shapely.STRtree(shapes).query(grounds, predicate="intersects")
+    share = shapely.area(shapely.intersection(grounds[cell], shapes[polygon])) / shapely.area(grounds[cell])
+    held = np.flatnonzero(share > MOST)
+    said = {
+        ours: frame[name].astype(object).where(frame[name].notna(), "").astype(str).str.strip().to_numpy(dtype=object)
+        if (name := where[ours]) is not None
+        else np.full(len(frame), "", dtype=object)
+        for ours in ("code", "name_zh", "name_en", "collector")
+    }
+    table = pd.DataFrame({ours: values[polygon[held]] for ours, values in said.items()}, dtype=object)
+    table["cell_code"] = cells["code"].to_numpy(dtype=object)[cell[held]]
+    table["row"] = polygon[held] + 1
+    cut = held[share[held] < WHOLE]
+    faults = [
+        Fault("cell_cut", str(said["code"][polygon[at]]), f"{cells['code'].iloc[cell[at]]} {100 * share[at]:.0f} %")
+        for at in cut.tolist()
+    ]
+    return table.sort_values(["code", "cell_code"], ignore_index=True), faults
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """A table of responsibility grids, texts, and ``row``. UnfitFile for one without the columns."""
     sheets = [sheet for sheet in read_file(path) if not sheet.hidden and sheet.rows]
@@ -195,8 +257,11 @@ def check(conn: Connection, srid: int, table: pd.DataFrame) -> list[Fault]:
                 faults.append(Fault("collector_twice", str(code), f"{one}, {walked[one]}"))
     faults += [Fault("cell_left_out", code) for code in sorted(known - set(seen))]
     faults += _shapes(cells, seen)
-    order = list(FAULTS)
-    return sorted(faults, key=lambda fault: (order.index(fault.rule), fault.code, fault.detail))
+    return sorted(faults, key=_rank)
+
+
+def _rank(fault: Fault) -> tuple[int, str, str]:
+    return list(FAULTS).index(fault.rule), fault.code, fault.detail
 
 
 def _shapes(cells: gpd.GeoDataFrame, grid_of: dict[str, str]) -> list[Fault]:
@@ -227,17 +292,21 @@ def errors_of(faults: Sequence[Fault]) -> list[Fault]:
 
 
 def import_table(conn: Connection, srid: int, path: Path, *, commit: bool, actor: str, reason: str) -> Beats:
-    """Compare a table with the grids of today, check it, and with ``commit`` make it hold from now on, as a whole.
+    """Compare a table, or polygons, with the grids of today, check it; with ``commit`` it holds from now on, whole.
 
     Grids that it does not name end. Nothing is written where a fault is an error.
     """
     conn.execute(query("layers", "hold_responsibility"))
-    table = read_table(path)
+    cut: list[Fault] = []
+    if path.suffix.lower() in TABLES:
+        table = read_table(path)
+    else:
+        table, cut = read_polygons(path, CELLS.read(conn, srid))
     before, after = _grids(responsibility_table(conn)), _grids(table)
     changed = [code for code, said in after.items() if before.get(code) != said]
     gone = [code for code in before if code not in after]
     report = Beats(grids=len(after), cells=len(table), changed=len(changed), ended=len(gone))
-    report.faults = check(conn, srid, table)
+    report.faults = sorted([*cut, *check(conn, srid, table)], key=_rank)
     if commit and not errors_of(report.faults) and (changed or gone):
         at = conn.execute(query("layers", "responsibility_instant")).scalar_one()
         version = record_change(conn, since=at, actor=actor, reason=reason, source=path.name)
@@ -245,12 +314,8 @@ def import_table(conn: Connection, srid: int, path: Path, *, commit: bool, actor
         fresh = table[table["code"].isin(changed)].copy()
         for name, instead in (("name_zh", "code"), ("name_en", "code")):
             fresh[name] = fresh[name].where(fresh[name] != "", fresh[instead])
+        fresh["collector_code"] = fresh["code"].map({code: said[3] or None for code, said in after.items()})
         load_responsibility(conn, fresh, version)
-        people = {one: code for code, (_, _, _, one) in after.items() if one}
-        conn.execute(query("layers", "clear_collectors"))
-        pairs: list[dict[str, Any]] = [{"code": one, "grid": grid} for one, grid in people.items()]
-        if pairs:
-            conn.execute(query("layers", "give_grid"), pairs)
         report.committed = True
     return report
 

@@ -40,6 +40,8 @@ def simulate_layers(
     units = tables["units"].copy()
     responsibility = responsibility_grids(profile, areas, cells)
     collectors = _collectors(responsibility, units)
+    walks = dict(zip(responsibility["code"].drop_duplicates(), collectors["code"], strict=True))
+    responsibility["collector_code"] = responsibility["code"].map(walks)
     components = simulate_components(profile, tables, Site.of(profile, areas, barriers), rng, progress)
     progress("components | 部件", 1.0)
     return units, collectors, responsibility, components
@@ -133,7 +135,6 @@ def _collectors(responsibility: pd.DataFrame, units: pd.DataFrame) -> pd.DataFra
             "name_zh": "信息采集员" + number + "（模拟）",
             "name_en": "collector " + number + " (simulated)",
             "unit_code": centre.iloc[0] if len(centre) else None,
-            "responsibility_code": grids,
         }
     )
 

@@ -35,12 +35,12 @@ def unit_ids(conn: Connection) -> dict[str, int]:
 
 
 def load_collectors(conn: Connection, collectors: pd.DataFrame) -> int:
-    """Write collectors (code, names, unit_code, responsibility_code); returns the rows."""
+    """Write collectors (code, names, unit_code); returns the rows."""
     if collectors.empty:
         return 0
     ids = unit_ids(conn)
     refuse_unknown(collectors["unit_code"], ids, "collectors", "unit_code")
-    frame = collectors[["code", "name_zh", "name_en", "responsibility_code"]]
+    frame = collectors[["code", "name_zh", "name_en"]]
     return copy_frame(conn, frame.assign(unit_id=collectors["unit_code"].map(ids)), "layers.collector")
 
 

@@ -59,6 +59,7 @@ def hamlet() -> tuple[City, dict[str, Any]]:
                 "name_zh": "责任网格一",
                 "name_en": "Beat 1",
                 "cell_code": ["610999001001001", "610999001001002"],
+                "collector_code": "K1",
             }
         ),
         "units": _units(),
@@ -68,7 +69,6 @@ def hamlet() -> tuple[City, dict[str, Any]]:
                 "name_zh": ["监督员甲"],
                 "name_en": ["Collector A"],
                 "unit_code": ["CENTRE"],
-                "responsibility_code": ["R1"],
             }
         ),
         "majors": pd.DataFrame(

@@ -211,17 +211,6 @@ def test_a_component_that_was_retired_answers_for_its_time(conn: Connection, tem
     assert ask(conn, template, 150, 50, at=then, **lamp)["unit"]["code"] == "LAMPS"
 
 
-def test_as_of_the_past_only_the_grid_of_the_collector_is_told(conn: Connection, template: City) -> None:
-    now = conn.execute(text("select clock_timestamp()")).scalar_one()
-    x, y = at(50, 150)
-    asked = {"x": x, "y": y, "srid": SRID}
-    assert jurisdiction(conn, template, Asked(**asked))["collector"]["collector"]["code"] == "K1"
-    past = jurisdiction(conn, template, Asked(**asked, at=now))
-    assert past["collector"]["grid"]["code"] == "R1"
-    assert past["collector"]["collector"] is None
-    assert past["at"] is not None
-
-
 # ── places ────────────────────────────────────────
 
 

@@ -219,12 +219,17 @@ def test_nothing_to_look_for_is_refused(conn: Connection) -> None:
     assert find_places(conn, "百分%_\\之百")[1] == []
 
 
+def near(conn: Connection, x: float, y: float) -> list[dict[str, Any]]:
+    point = text("select * from layers.places_near(st_setsrid(st_makepoint(:x, :y), :srid))")
+    return [dict(row) for row in conn.execute(point, {"x": x, "y": y, "srid": SRID}).mappings()]
+
+
 def test_a_place_in_words_names_the_door_and_a_landmark(conn: Connection, template: City, tmp_path: Path) -> None:
     x, y = at(150, 150)
-    assert in_words(conn, *at(390, 390), SRID) is None
+    assert in_words(near(conn, *at(390, 390)), *at(390, 390)) is None
     rows = [("D", "柳巷8号", "门牌", x, y, "", ""), ("P", "钟楼", "兴趣点", x, y + 100, "", "Bell Tower")]
     take(conn, template, table(tmp_path / "p.csv", *rows))
-    assert in_words(conn, x, y, SRID) == {
+    assert in_words(near(conn, x, y), x, y) == {
         "zh": "柳巷8号，钟楼以南约 100 米",
         "en": "柳巷8号, about 100 m south of Bell Tower",
     }

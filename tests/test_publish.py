@@ -52,7 +52,7 @@ def reported(conn: Connection, east_m: float, north_m: float, class_code: str = 
         description=None,
         data_source="made up",
     )
-    opened = open_case(conn, report, actor="test", edition="hamlet")
+    opened = open_case(conn, report, actor="test")
     assert opened.no is not None
     return opened.no
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shapely import box
 from sqlalchemy import Connection, text
 
+from api.jurisdiction import Asked, jurisdiction
 from gis.errors import UnfitFile
+from gis.written import write_vector
+from grids.city import City
 from layers.responsibility import (
     COLUMNS,
     FAULTS,
@@ -21,7 +26,7 @@ from layers.responsibility import (
     responsibility_table,
     write_table,
 )
-from tests.hamlet import COMMUNITIES, SRID
+from tests.hamlet import COMMUNITIES, SRID, at
 
 CELLS = [f"{community}00{n}" for community in COMMUNITIES for n in (1, 2, 3, 4)]
 
@@ -95,3 +100,45 @@ def test_a_table_without_its_columns_is_refused(conn: Connection, tmp_path: Path
     path.write_text("grid,name\nA,b\n", encoding="utf-8")
     with pytest.raises(UnfitFile, match="no column cell_code"):
         take(conn, path)
+
+
+def test_polygons_that_were_written_change_nothing_and_a_line_through_a_cell_is_told(
+    conn: Connection, tmp_path: Path
+) -> None:
+    take(
+        conn, table(tmp_path / "b.csv", *[("A", cell, "K1") for cell in CELLS[:8]], *[("B", c, "") for c in CELLS[8:]])
+    )
+    shapes = responsibility_polygons(conn, SRID)
+    write_vector(shapes, tmp_path / "b.gpkg")
+    report = take(conn, tmp_path / "b.gpkg")
+    assert (report.changed, report.ended, {fault.rule for fault in report.faults}) == (0, 0, {"nobody_walks"})
+    west, _, east, _ = shapes.total_bounds
+    shapes.geometry = [
+        shapes.union_all() & box(west, -1e9, west + 130, 1e9),
+        shapes.union_all() & box(west + 130, -1e9, east, 1e9),
+    ]
+    write_vector(shapes, tmp_path / "cut.geojson")
+    report = take(conn, tmp_path / "cut.geojson", commit=False)
+    assert report.changed == 2
+    assert {fault.detail[-4:] for fault in report.faults if fault.rule == "cell_cut"} == {"70 %"}
+    shapes.rename(columns={"code": "what"}).to_file(tmp_path / "no.gpkg")
+    with pytest.raises(UnfitFile, match="no column code"):
+        take(conn, tmp_path / "no.gpkg")
+
+
+def test_of_the_past_who_walked_then_is_told(conn: Connection, template: City, tmp_path: Path) -> None:
+    x, y = at(50, 150)
+    asked = Asked(x=x, y=y, srid=SRID)
+    before = conn.execute(text("select clock_timestamp()")).scalar_one()
+    conn.execute(
+        text(
+            "insert into layers.collector (code, name_zh, name_en, unit_id) "
+            "select 'K2', '乙', 'B', min(id) from layers.unit"
+        )
+    )
+    take(conn, table(tmp_path / "b.csv", *[("R1", cell, "K2") for cell in CELLS]))
+    walks = [
+        jurisdiction(conn, template, replace(asked, at=when))["collector"]["collector"]["code"]
+        for when in (before, None)
+    ]
+    assert walks == ["K1", "K2"]

@@ -31,8 +31,8 @@ COLUMNS = {
     "barriers": "kind grade name_zh name_en width_m data_source geometry",
     "cells": "code area_class geometry",
     "units": "code name_zh name_en kind parent_code area_code",
-    "collectors": "code name_zh name_en unit_code responsibility_code",
-    "responsibility": "code name_zh name_en cell_code",
+    "collectors": "code name_zh name_en unit_code",
+    "responsibility": "code name_zh name_en cell_code collector_code",
     "majors": "code name_zh name_en",
     "classes": "code name_zh name_en geometry_type accuracy_class source",
     "conditions": "class_code no condition_zh condition_en limit_value limit_basis closing_result_zh roles source",
@@ -280,7 +280,8 @@ def test_responsibility_grids_are_connected_and_have_one_collector_each(city):
     for code, rows in grids.groupby("code"):
         assert shapely.coverage_union_all(cells[rows["cell_code"]].array).geom_type == "Polygon", code
         assert len(set(rows["cell_code"].str[:9])) == 1
-    assert sorted(city["collectors"]["responsibility_code"]) == sorted(grids["code"].unique())
+    assert grids.groupby("code")["collector_code"].nunique().eq(1).all()
+    assert sorted(city["collectors"]["code"]) == sorted(grids["collector_code"].unique())
 
 
 def test_reports_are_a_consistent_year(city, profile):

@@ -246,6 +246,233 @@ begin
 end $$;
 comment on function cases.parts_of_circle is 'The parts of a place''s error circle between which the answer may differ: a point in each, its share, its distance from the place';
 
+-- One place and what is near it, in one call of assign: the place itself (kind 'here', always the first row), the point
+-- just beyond the border of the nearest other community ('across'), and the parts of the error circle ('part').
+-- The place is in the city's system, snapped; at: the instant asked about, null for now.
+create or replace function cases.locate(
+  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz)
+returns table (
+  kind text, share double precision, distance_m double precision, cell_code text, placed text, placed_m double precision,
+  component_m double precision, basis text, resolved_by text, unit_id bigint, assisting_ids bigint[],
+  zone_rule_ids bigint[], rule_code text, source_document text, source_on date, area_m2 double precision, area_class text,
+  reach_m double precision)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+return query
+with place as materialized (
+  select p.point, least(greatest(locate.accuracy_m, c.border_tolerance_m), 1000) as reach_m, c.tolerance_m,
+    coalesce(locate.at, statement_timestamp()) as at
+  from grids.city c, (select locate.here as point) p),
+own as materialized (
+  select coalesce((
+    select min(q.code) from (
+      select c.code from grids.cell c
+      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_covers(c.geom, place.point)
+      union all
+      select c.code from grids.cell c
+      where not upper_inf(c.valid) and c.valid @> place.at and st_covers(c.geom, place.point)) q), (
+    select q.code from (
+      select c.code, st_distance(c.geom, place.point) as m from grids.cell c
+      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_dwithin(c.geom, place.point, place.tolerance_m)
+      union all
+      select c.code, st_distance(c.geom, place.point) from grids.cell c
+      where not upper_inf(c.valid) and c.valid @> place.at
+        and st_dwithin(c.geom, place.point, place.tolerance_m)) q
+    order by q.m, q.code limit 1)) as code
+  from place),
+beyond as materialized (  -- half a metre beyond the border, on the way to the middle of the cell there
+  select q.code, q.m, st_lineinterpolatepoint(w.way, least(0.5 / greatest(st_length(w.way), 0.5), 1.0)) as point
+  from place cross join own
+  cross join lateral (
+    select n.* from (  -- four, for those that are equally near: the lowest code of them is told
+      (select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
+       where upper_inf(b.valid) and lower(b.valid) <= place.at and b.community_code <> left(own.code, 12)
+       order by b.geom <-> place.point limit 4)
+      union all
+      (select b.code, b.geom, st_distance(b.geom, place.point) from grids.cell b
+       where not upper_inf(b.valid) and b.valid @> place.at and b.community_code <> left(own.code, 12)
+       order by b.geom <-> place.point limit 4)) n
+    order by n.m, n.code limit 1) q
+  cross join lateral (
+    select st_makeline(st_closestpoint(q.geom, place.point), st_pointonsurface(q.geom)) as way) w),
+points as materialized (
+  select 1 as n, 'here' as kind, point, 1.0::double precision as share, 0.0::double precision as distance_m, null as code
+  from place
+  union all select 2, 'across', point, null, m, code from beyond
+  union all
+  select 3, 'part', c.inside, c.share, c.distance_m, null
+  from place join own on own.code is not null
+  cross join lateral cases.parts_of_circle(place.point, place.reach_m, locate.class_code, locate.condition_no, place.at) c),
+asked as materialized (
+  select array_agg(p.point order by p.n, p.distance_m) as points, array_agg(p.kind order by p.n, p.distance_m) as kinds,
+    array_agg(p.share order by p.n, p.distance_m) as shares, array_agg(p.distance_m order by p.n, p.distance_m) as distances,
+    array_agg(p.code order by p.n, p.distance_m) as codes, count(*)::integer as many
+  from points p)
+select q.kinds[a.ord] as kind, q.shares[a.ord] as share, q.distances[a.ord] as distance_m,
+  coalesce(q.codes[a.ord], a.cell_code) as cell_code, a.placed, a.placed_m, a.component_m, a.basis, a.resolved_by, a.unit_id,
+  a.assisting_ids, a.zone_rule_ids, r.code as rule_code, r.source_document, r.source_on, c.area_m2, c.area_class,
+  place.reach_m
+from asked q cross join place
+cross join lateral cases.assign(q.points, array_fill(locate.class_code, array[q.many]),
+  array_fill(locate.condition_no, array[q.many]), array_fill(locate.component_code, array[q.many]),
+  at => place.at) a
+left join lateral (  -- by index: the planner takes assign to return a thousand rows, and would read and hash all cells
+  select k.area_m2, k.area_class from grids.cell k where k.id = a.cell_id limit 1) c on true
+left join lateral (
+  select k.code, k.source_document, k.source_on from cases.rule k where k.id = a.rule_id limit 1) r on true
+order by a.ord;
+end $$;
+comment on function cases.locate is 'A place, what lies across the nearest border, the parts of its error circle: each with cell, unit and reason';
+
+-- What is near a place: who walks its cell; open cases of the class, which may be the same problem, of the units given
+-- (null: of all); the nearest components (component_class null: of any class), the nearest first, so many at most.
+create or replace function cases.around(
+  here geometry, cell_code text, class_code text, component_class text, within_m double precision,
+  similar_m double precision, days integer, unit_ids bigint[], most integer, at timestamptz)
+returns json language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+return (
+  select json_build_object('collector',
+  (select row_to_json(q) from (
+    select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
+    from grids.responsibility_cell m
+    cross join lateral (  -- with a limit it stays a look-up by index
+      select * from grids.responsibility r
+      where r.id = m.responsibility_id and r.valid @> coalesce(around.at, statement_timestamp()) limit 1) g
+    left join layers.collector k on k.code = g.collector_code
+    where m.cell_code = around.cell_code order by g.code limit 1) q), 'open_cases',
+  (select coalesce(json_agg(q), '[]') from (
+    select c.no, st_distance(c.geom, p.point) as distance_m, c.reported_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en,
+      u.code as unit_code, u.name_zh as unit_zh, u.name_en as unit_en
+    from (select around.here as point) p
+    join cases.case c on c.class_code = around.class_code and st_dwithin(c.geom, p.point, around.similar_m)
+    join cases.stage s on s.code = c.stage and not s.is_end
+    left join layers.unit u on u.id = c.unit_id
+    where c.reported_at > coalesce((select max(reported_at) from cases.case), now()) - make_interval(days => around.days)
+      and (around.unit_ids is null or c.unit_id = any (around.unit_ids)
+        or c.assisting_ids && around.unit_ids)
+    order by distance_m, c.no limit around.most) q), 'components',
+  (select coalesce(json_agg(q), '[]') from (
+    select k.code, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.state, st_distance(k.geom, p.point) as distance_m,
+      st_x(st_transform(st_centroid(k.geom), 4326)) as lon, st_y(st_transform(st_centroid(k.geom), 4326)) as lat
+    from (select around.here as point) p
+    join layers.components_at(coalesce(around.at, 'infinity')) k on st_dwithin(k.geom, p.point, around.within_m)
+    join layers.class l on l.edition = k.edition and l.code = k.class_code
+    where around.component_class is null or k.class_code = around.component_class
+    order by distance_m, k.code limit around.most) q)));
+end $$;
+comment on function cases.around is 'What is near a place: the collector, open cases of the class, components';
+
+-- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
+-- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
+create or replace function cases.jurisdiction(
+  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz,
+  surroundings boolean, similar_class text, component_class text, within_m double precision, similar_m double precision,
+  days integer, unit_ids bigint[], most integer,
+  out answers json, out areas json, out units json, out problem json, out around json, out places json)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  with located as materialized (
+    select l.* from cases.locate(jurisdiction.here, jurisdiction.class_code, jurisdiction.condition_no,
+      jurisdiction.component_code, jurisdiction.accuracy_m, jurisdiction.at) l)
+  select
+    (select json_agg(l) from located l), (
+    select json_agg(q) from (
+      select k.cell_code, a.level, a.code, a.name_zh, a.name_en
+      from (select distinct l.cell_code from located l where l.cell_code is not null) k
+      join grids.area a on a.code = any (grids.area_prefixes(k.cell_code))
+        and lower(a.valid) <= coalesce(jurisdiction.at, 'infinity')
+        and (upper_inf(a.valid) or upper(a.valid) > coalesce(jurisdiction.at, 'infinity'))
+      order by k.cell_code, length(a.code) desc) q), (
+    select json_object_agg(u.id, json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind))
+    from layers.unit u where u.id in (
+      select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
+    select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
+    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
+  into answers, areas, units, problem;
+  if surroundings then
+    around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,
+      most, at);
+    places := (select coalesce(json_agg(n), '[]') from layers.places_near(here) n);
+  end if;
+end $$;
+comment on function cases.jurisdiction is 'All about one place as JSON: cell, areas, unit and reason, here, across the border and in the error circle; what is around';
+
+-- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
+-- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
+create or replace function cases.jurisdiction(
+  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz,
+  surroundings boolean, similar_class text, component_class text, within_m double precision, similar_m double precision,
+  days integer, unit_ids bigint[], most integer,
+  out answers json, out areas json, out units json, out problem json, out around json, out places json)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  with located as materialized (
+    select l.* from cases.locate(jurisdiction.here, jurisdiction.class_code, jurisdiction.condition_no,
+      jurisdiction.component_code, jurisdiction.accuracy_m, jurisdiction.at) l)
+  select
+    (select json_agg(l) from located l), (
+    select json_agg(q) from (
+      select k.cell_code, a.level, a.code, a.name_zh, a.name_en
+      from (select distinct l.cell_code from located l where l.cell_code is not null) k
+      join grids.area a on a.code = any (grids.area_prefixes(k.cell_code))
+        and lower(a.valid) <= coalesce(jurisdiction.at, 'infinity')
+        and (upper_inf(a.valid) or upper(a.valid) > coalesce(jurisdiction.at, 'infinity'))
+      order by k.cell_code, length(a.code) desc) q), (
+    select json_object_agg(u.id, json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind))
+    from layers.unit u where u.id in (
+      select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
+    select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
+    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
+  into answers, areas, units, problem;
+  if surroundings then
+    around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,
+      most, at);
+    places := (select coalesce(json_agg(n), '[]') from layers.places_near(here) n);
+  end if;
+end $$;
+comment on function cases.jurisdiction is 'All about one place as JSON: cell, areas, unit and reason, here, across the border and in the error circle; what is around';
+
+-- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
+-- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
+create or replace function cases.jurisdiction(
+  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz,
+  surroundings boolean, similar_class text, component_class text, within_m double precision, similar_m double precision,
+  days integer, unit_ids bigint[], most integer,
+  out answers json, out areas json, out units json, out problem json, out around json, out places json)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  with located as materialized (
+    select l.* from cases.locate(jurisdiction.here, jurisdiction.class_code, jurisdiction.condition_no,
+      jurisdiction.component_code, jurisdiction.accuracy_m, jurisdiction.at) l)
+  select
+    (select json_agg(l) from located l), (
+    select json_agg(q) from (
+      select k.cell_code, a.level, a.code, a.name_zh, a.name_en
+      from (select distinct l.cell_code from located l where l.cell_code is not null) k
+      join grids.area a on a.code = any (grids.area_prefixes(k.cell_code))
+        and lower(a.valid) <= coalesce(jurisdiction.at, 'infinity')
+        and (upper_inf(a.valid) or upper(a.valid) > coalesce(jurisdiction.at, 'infinity'))
+      order by k.cell_code, length(a.code) desc) q), (
+    select json_object_agg(u.id, json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind))
+    from layers.unit u where u.id in (
+      select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
+    select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
+    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
+  into answers, areas, units, problem;
+  if surroundings then
+    around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,
+      most, at);
+    places := (select coalesce(json_agg(n), '[]') from layers.places_near(here) n);
+  end if;
+end $$;
+comment on function cases.jurisdiction is 'All about one place as JSON: cell, areas, unit and reason, here, across the border and in the error circle; what is around';
+
 create or replace function cases.refusal_text(
   refusal text, point geometry, class_code text, condition_no integer, out en text, out zh text)
 language sql stable as $$

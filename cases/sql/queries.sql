@@ -95,70 +95,9 @@ order by count(*) desc, k.code limit :most;
 select st_x(geom) as x, st_y(geom) as y from cases.case order by no;
 
 -- name: locate
--- One place and what is near it, in one call of assign: the place itself (kind 'here'), the point just beyond the border
--- of the nearest other community ('across'), and the parts of the error circle ('part').
-with place as materialized (
-  select p.point, least(greatest(cast(:accuracy_m as double precision), c.border_tolerance_m), 1000) as reach_m, c.tolerance_m,
-    coalesce(cast(:at as timestamptz), statement_timestamp()) as at
-  from grids.city c, (select st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024) as point) p),
-own as materialized (
-  select coalesce((
-    select min(q.code) from (
-      select c.code from grids.cell c
-      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_covers(c.geom, place.point)
-      union all
-      select c.code from grids.cell c
-      where not upper_inf(c.valid) and c.valid @> place.at and st_covers(c.geom, place.point)) q), (
-    select q.code from (
-      select c.code, st_distance(c.geom, place.point) as m from grids.cell c
-      where upper_inf(c.valid) and lower(c.valid) <= place.at and st_dwithin(c.geom, place.point, place.tolerance_m)
-      union all
-      select c.code, st_distance(c.geom, place.point) from grids.cell c
-      where not upper_inf(c.valid) and c.valid @> place.at
-        and st_dwithin(c.geom, place.point, place.tolerance_m)) q
-    order by q.m, q.code limit 1)) as code
-  from place),
-beyond as materialized (  -- half a metre beyond the border, on the way to the middle of the cell there
-  select q.code, q.m, st_lineinterpolatepoint(w.way, least(0.5 / greatest(st_length(w.way), 0.5), 1.0)) as point
-  from place cross join own
-  cross join lateral (
-    select n.* from (
-      (select b.code, b.geom, st_distance(b.geom, place.point) as m from grids.cell b
-       where upper_inf(b.valid) and lower(b.valid) <= place.at and b.community_code <> left(own.code, 12)
-       order by b.geom <-> place.point limit 1)
-      union all
-      (select b.code, b.geom, st_distance(b.geom, place.point) from grids.cell b
-       where not upper_inf(b.valid) and b.valid @> place.at and b.community_code <> left(own.code, 12)
-       order by b.geom <-> place.point limit 1)) n
-    order by n.m, n.code limit 1) q
-  cross join lateral (
-    select st_makeline(st_closestpoint(q.geom, place.point), st_pointonsurface(q.geom)) as way) w),
-points as materialized (
-  select 1 as n, 'here' as kind, point, 1.0::double precision as share, 0.0::double precision as distance_m, null as code
-  from place
-  union all select 2, 'across', point, null, m, code from beyond
-  union all
-  select 3, 'part', c.inside, c.share, c.distance_m, null
-  from place join own on own.code is not null
-  cross join lateral cases.parts_of_circle(place.point, place.reach_m, :class_code, :condition_no, place.at) c),
-asked as materialized (
-  select array_agg(p.point order by p.n, p.distance_m) as points, array_agg(p.kind order by p.n, p.distance_m) as kinds,
-    array_agg(p.share order by p.n, p.distance_m) as shares, array_agg(p.distance_m order by p.n, p.distance_m) as distances,
-    array_agg(p.code order by p.n, p.distance_m) as codes, count(*)::integer as many
-  from points p)
-select q.kinds[a.ord] as kind, q.shares[a.ord] as share, q.distances[a.ord] as distance_m,
-  coalesce(q.codes[a.ord], a.cell_code) as cell_code, a.placed, a.placed_m, a.component_m, a.basis, a.resolved_by, a.unit_id,
-  a.assisting_ids, a.zone_rule_ids, r.code as rule_code, r.source_document, r.source_on, c.area_m2, c.area_class,
-  place.reach_m
-from asked q cross join place
-cross join lateral cases.assign(q.points, array_fill(cast(:class_code as text), array[q.many]),
-  array_fill(cast(:condition_no as integer), array[q.many]), array_fill(cast(:component_code as text), array[q.many]),
-  at => place.at) a
-left join lateral (  -- by index: the planner takes assign to return a thousand rows, and would read and hash all cells
-  select k.area_m2, k.area_class from grids.cell k where k.id = a.cell_id limit 1) c on true
-left join lateral (
-  select k.code, k.source_document, k.source_on from cases.rule k where k.id = a.rule_id limit 1) r on true
-order by a.ord;
+select answers, areas, units, problem, around, places from cases.jurisdiction(
+  st_snaptogrid(st_setsrid(st_makepoint(:x, :y), :srid), 1.0 / 1024), :class_code, :condition_no, :component_code, :accuracy_m,
+  :at, :around, :similar_class, :component_class, :within_m, :similar_m, :days, :unit_ids, :most);
 
 -- name: zones_claiming
 -- Rules of zones that claim a place with equal right, and whom each means there; one whose unit is no more claims nothing.
@@ -183,16 +122,28 @@ where r.id = any (cast(:ids as bigint[])) order by r.code;
 -- name: open_case
 select no, refusal, was_there, other_report from cases.open_case(:channel, :key, :class_code, :condition_no, :component_code, :x, :y,
   :as_srid, st_snaptogrid(st_setsrid(st_makepoint(:city_x, :city_y), :srid), 1.0 / 1024), :accuracy_m, :address,
-  :description, :data_source, :actor, :edition);
+  :description, :data_source, :actor, layers.edition_at(null));
 
 -- name: read_case
 select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
   k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
   st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
   c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
-  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.unit_id, c.assisting_ids, c.basis,
-  c.resolved_by, r.code as rule_code, r.source_document, r.source_on, c.data_source, (
-    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at
+  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.basis, c.resolved_by,
+  r.code as rule_code, r.source_document, r.source_on, c.data_source, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at, (
+    select json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+    from layers.unit u where u.id = c.unit_id) as unit, (
+    select coalesce(json_agg(json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+      order by array_position(c.assisting_ids, u.id)), '[]')
+    from layers.unit u where u.id = any (c.assisting_ids)) as assisting, (
+    select coalesce(json_agg(json_build_object('level', a.level, 'code', a.code, 'name_zh', a.name_zh, 'name_en', a.name_en)
+      order by length(a.code) desc), '[]')
+    from grids.area a where a.code = any (grids.area_prefixes(g.code)) and upper_inf(a.valid)) as areas, (
+    select json_agg(q) from (
+      select e.seq, e.at, e.actor, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code,
+        e.data ->> 'instead_of' as instead_of
+      from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = c.no order by e.seq) q) as events
 from cases.case c
 join layers.class l on l.edition = c.edition and l.code = c.class_code
 left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
@@ -201,41 +152,6 @@ join grids.cell g on g.id = c.cell_id
 left join cases.rule r on r.id = c.rule_id
 where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
     or c.assisting_ids && cast(:unit_ids as bigint[]));
-
--- name: events_of_case
-select e.seq, e.at, e.actor, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code, e.data ->> 'instead_of' as instead_of
-from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = :no order by e.seq;
-
--- name: around_place
--- What is near a place, in one round trip: who walks here; open cases of the class, which may be the same problem;
--- the nearest components.
-select
-  (select row_to_json(q) from (
-    select k.code, k.name_zh, k.name_en, g.code as grid_code, g.name_zh as grid_zh, g.name_en as grid_en
-    from grids.responsibility_cell m
-    join grids.responsibility g on g.id = m.responsibility_id
-      and g.valid @> coalesce(cast(:at as timestamptz), statement_timestamp())
-    left join layers.collector k on k.responsibility_code = g.code
-    where m.cell_code = :cell_code order by g.code, k.code limit 1) q) as collector,
-  (select coalesce(json_agg(q), '[]') from (
-    select c.no, st_distance(c.geom, p.point) as distance_m, c.reported_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en,
-      u.code as unit_code, u.name_zh as unit_zh, u.name_en as unit_en
-    from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
-    join cases.case c on c.class_code = :class_code and st_dwithin(c.geom, p.point, :similar_m)
-    join cases.stage s on s.code = c.stage and not s.is_end
-    left join layers.unit u on u.id = c.unit_id
-    where c.reported_at > coalesce((select max(reported_at) from cases.case), now()) - make_interval(days => :days)
-      and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
-        or c.assisting_ids && cast(:unit_ids as bigint[]))
-    order by distance_m, c.no limit :most) q) as open_cases,
-  (select coalesce(json_agg(q), '[]') from (
-    select k.code, k.class_code, l.name_zh as class_zh, l.name_en as class_en, k.state, st_distance(k.geom, p.point) as distance_m,
-      st_x(st_transform(st_centroid(k.geom), 4326)) as lon, st_y(st_transform(st_centroid(k.geom), 4326)) as lat
-    from (select st_setsrid(st_makepoint(:x, :y), :srid) as point) p
-    join layers.components_at(coalesce(cast(:at as timestamptz), 'infinity')) k on st_dwithin(k.geom, p.point, :within_m)
-    join layers.class l on l.edition = k.edition and l.code = k.class_code
-    where cast(:component_class as text) is null or k.class_code = :component_class
-    order by distance_m, k.code limit :most) q) as components;
 
 -- name: similar_cases
 select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage

@@ -137,10 +137,10 @@ create or replace function grids.follow_responsibility(instant timestamptz, chan
 language plpgsql as $$
 begin
   create temporary table if not exists following (
-    code text, name_zh text, name_en text, old_id bigint, new_id bigint) on commit drop;
+    code text, name_zh text, name_en text, collector_code text, old_id bigint, new_id bigint) on commit drop;
   truncate following;
-  insert into following (code, name_zh, name_en, old_id)
-  select r.code, r.name_zh, r.name_en, r.id from grids.responsibility r
+  insert into following (code, name_zh, name_en, collector_code, old_id)
+  select r.code, r.name_zh, r.name_en, r.collector_code, r.id from grids.responsibility r
   where upper_inf(r.valid) and exists (
     select from grids.responsibility_cell m join closing k on k.code = m.cell_code
     where m.responsibility_id = r.id and k.code not in (select o.code from opening_cell o))
@@ -151,8 +151,8 @@ begin
   order by r.id for update;
   update grids.responsibility r set valid = tstzrange(lower(r.valid), instant) from following f where f.old_id = r.id;
   with born as (
-    insert into grids.responsibility (code, name_zh, name_en, valid, change_id)
-    select f.code, f.name_zh, f.name_en, tstzrange(instant, null), change from following f order by f.code
+    insert into grids.responsibility (code, name_zh, name_en, collector_code, valid, change_id)
+    select f.code, f.name_zh, f.name_en, f.collector_code, tstzrange(instant, null), change from following f order by f.code
     returning id, code)
   update following f set new_id = born.id from born where born.code = f.code;
   insert into grids.responsibility_cell (responsibility_id, cell_code)

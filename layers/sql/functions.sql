@@ -111,3 +111,28 @@ create or replace function layers.cell_then(k layers.component, at timestamptz) 
     order by c.code || '' limit 1) end
 $$;
 comment on function layers.cell_then is 'The cell in which a version stood at an instant (infinity: stands now)';
+
+create or replace function layers.places_near(here geometry)
+returns table (kind text, name_zh text, name_en text, distance_m double precision, x double precision, y double precision,
+  within_m integer)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+return query
+with here as (select places_near.here as point)
+select * from (
+  select 'door' as kind, q.*, 30 as within_m from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)) as x, st_y(st_centroid(p.geom)) as y
+    from layers.place p where upper_inf(p.valid) and p.kind = 'door' and st_dwithin(p.geom, here.point, 30)
+    order by distance_m, p.code limit 1) q
+  union all
+  select 'road', q.*, 60 from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+    from layers.place p where upper_inf(p.valid) and p.kind = 'road' order by p.geom <-> here.point limit 1) q
+  union all
+  select 'mark', q.*, 300 from here cross join lateral (
+    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
+    from layers.place p where upper_inf(p.valid) and p.kind in ('crossing', 'poi', 'green') order by p.geom <-> here.point limit 1) q) n
+where n.distance_m <= n.within_m;
+end $$;
+comment on function layers.places_near is 'The nearest door (30 m), road (60 m), and landmark (300 m: a crossing, a place of interest, a park) of a point';

@@ -878,24 +878,6 @@ select p.code, p.kind, p.name_zh, p.name_en, null as former, p.area_code, p.numb
 from layers.place p cross join lateral (select st_pointonsurface(p.geom) as point) o
 where p.code = :code and upper_inf(p.valid);
 
--- name: places_near
--- The nearest door (30 m), road (60 m), and landmark (300 m): a crossing or a place of interest.
-with here as (select st_setsrid(st_makepoint(:x, :y), :srid) as point)
-select * from (
-  select 'door' as kind, q.*, 30 as within_m from here cross join lateral (
-    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)) as x, st_y(st_centroid(p.geom)) as y
-    from layers.place p where upper_inf(p.valid) and p.kind = 'door' and st_dwithin(p.geom, here.point, 30)
-    order by distance_m, p.code limit 1) q
-  union all
-  select 'road', q.*, 60 from here cross join lateral (
-    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
-    from layers.place p where upper_inf(p.valid) and p.kind = 'road' order by p.geom <-> here.point limit 1) q
-  union all
-  select 'mark', q.*, 300 from here cross join lateral (
-    select p.name_zh, p.name_en, st_distance(p.geom, here.point) as distance_m, st_x(st_centroid(p.geom)), st_y(st_centroid(p.geom))
-    from layers.place p where upper_inf(p.valid) and p.kind in ('crossing', 'poi', 'green') order by p.geom <-> here.point limit 1) q) n
-where n.distance_m <= n.within_m;
-
 -- name: places_are_there
 select exists (select from layers.place);
 
@@ -933,8 +915,7 @@ update layers.place set valid = tstzrange(lower(valid), :at) where code = any (c
 select code, class_code, geom from layers.component where upper_inf(valid) and code = any (cast(:codes as text[])) order by code;
 
 -- name: responsibility_table
-select g.code, g.name_zh, g.name_en, m.cell_code, coalesce((
-  select k.code from layers.collector k where k.responsibility_code = g.code order by k.code limit 1), '') as collector
+select g.code, g.name_zh, g.name_en, m.cell_code, coalesce(g.collector_code, '') as collector
 from grids.responsibility g join grids.responsibility_cell m on m.responsibility_id = g.id
 where upper_inf(g.valid) order by g.code, m.cell_code;
 
@@ -944,7 +925,7 @@ select g.code, g.name_zh, g.name_en, k.code as collector, k.name_zh as collector
 from grids.responsibility g
 join grids.responsibility_cell m on m.responsibility_id = g.id
 join grids.cell c on c.code = m.cell_code and upper_inf(c.valid)
-left join layers.collector k on k.responsibility_code = g.code
+left join layers.collector k on k.code = g.collector_code
 where upper_inf(g.valid) group by g.code, g.name_zh, g.name_en, k.code, k.name_zh, k.name_en order by g.code;
 
 -- name: collector_codes
@@ -959,9 +940,3 @@ select greatest(clock_timestamp(), (select max(lower(valid)) + interval '1 micro
 -- name: end_responsibility
 update grids.responsibility set valid = tstzrange(lower(valid), :at)
 where code = any (cast(:codes as text[])) and upper_inf(valid);
-
--- name: clear_collectors
-update layers.collector set responsibility_code = null where responsibility_code is not null;
-
--- name: give_grid
-update layers.collector set responsibility_code = :grid where code = :code;

@@ -63,7 +63,7 @@ def measure(conn: Connection, srid: int, many: int) -> None:
     wrong, flagged, worst, spent = 0, 0, 0.0, 0.0
     for (x, y), reach in zip(at.tolist(), reaches.tolist(), strict=True):
         started = time.perf_counter()
-        rows = located(conn, Place(x, y, srid), Asked(x=x, y=y, srid=srid, accuracy_m=reach))
+        rows = located(conn, Place(x, y, srid), Asked(x=x, y=y, srid=srid, accuracy_m=reach)).rows
         found = candidates(rows[0], [row for row in rows if row.kind == "part"])
         spent += time.perf_counter() - started
         point = shapely.Point(x, y)
