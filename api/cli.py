@@ -242,9 +242,11 @@ def locate(
 @app.command("what-if")
 def what_if(
     context: typer.Context,
-    draft: Annotated[str, typer.Argument(help="Number of a draft of the grid, or a file of rules.")],
+    draft: Annotated[str, typer.Argument(help="Number of a draft of the grid, or a file of rules or of communities.")],
     days: Annotated[int, typer.Option(help="Cases of so many days.", min=1, max=36500)] = 365,
-    complete: Annotated[bool, typer.Option("--complete", help="Rules that the file does not name end.")] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Rules or communities that the file does not name end.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="GeoPackage of what would change.")] = None,
     page: Annotated[Path | None, typer.Option("--map", help="HTML page with a map of it.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,

@@ -17,14 +17,19 @@ from api.maps import OfflineMap
 from api.publishing import Published, publish_grid
 from api.rules import fault_lines
 from cases.rule_check import errors_of
-from cases.rules import RuleReport, import_rules
+from cases.rules import TABLES, RuleReport, import_rules
 from cases.what_if import Compared, by_units, compare_after, stage_before
 from gis.crs import GEODETIC
 from gis.db import query
 from gis.errors import Invalid
+from gis.formats import open_vector
+from gis.history import record_change
 from gis.layer import read_geoframe
 from gis.written import write_layers
+from grids.areas import AREAS, CELLS, load_cells, read_communities
 from grids.city import City
+from grids.redraw import under_areas
+from layers.follow import MovedComponent, replace_cells
 
 Line = tuple[str, str]
 SHOWN = 15
@@ -38,11 +43,21 @@ WORDS = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Redrawn:
+    """What other communities would make of the grid."""
+
+    communities: dict[str, int]  #: new, changed, gone
+    cells: gpd.GeoDataFrame  #: of grids.redraw.under_areas
+    moved: list[MovedComponent]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WhatIf:
     """What a draft would change."""
 
     draft: str
-    grid: Published | None  #: of a draft of the grid or of areas
+    grid: Published | None  #: of a draft of the grid
+    areas: Redrawn | None  #: of a file of communities
     rules: RuleReport | None  #: of a table of rules
     compared: Compared
     components: gpd.GeoDataFrame  #: code, from_cell, to_cell and the place of components that would change cell
@@ -53,16 +68,20 @@ def what_if(
 ) -> WhatIf:
     """Apply a draft, assign the cases of the last ``days`` before and after, compare, take everything back.
 
-    draft : number of a draft of the grid, or a file of rules. Raises NotFound, Conflict, UnfitFile, Invalid.
+    draft : number of a draft of the grid, a file of rules, or one of communities (polygons without roles). Raises
+    NotFound, Conflict, UnfitFile, Invalid.
     """
     total = stage_before(conn, days=days, progress=lambda part: progress("as it is | 现状", part))
     savepoint = conn.begin_nested()
     try:
-        grid = rules = None
+        grid = areas = rules = None
         components = gpd.GeoDataFrame({"code": [], "from_cell": [], "to_cell": []}, geometry=[], crs=city.srid)
         if draft.isascii() and draft.isdigit():
             grid = publish_grid(conn, int(draft), actor="what-if", commit=True)
-            components = _components(conn, grid, city)
+            components = _components(conn, grid.components, city)
+        elif is_of_areas(Path(draft)):
+            areas = _redraw(conn, city, Path(draft), complete)
+            components = _components(conn, areas.moved, city)
         else:
             rules = import_rules(
                 conn, city, Path(draft), complete=complete, commit=True, actor="what-if", reason="what if"
@@ -73,11 +92,42 @@ def what_if(
         )
     finally:
         savepoint.rollback()
-    return WhatIf(draft=draft, grid=grid, rules=rules, compared=compared, components=components)
+    return WhatIf(draft=draft, grid=grid, areas=areas, rules=rules, compared=compared, components=components)
 
 
-def _components(conn: Connection, grid: Published, city: City) -> gpd.GeoDataFrame:
-    moved = {one.code: one for one in grid.components if one.from_code != one.to_code}
+def is_of_areas(path: Path) -> bool:
+    """Whether a file is one of communities: polygons, and not those of rules. Raises UnfitFile."""
+    if path.suffix.lower() in TABLES:
+        return False
+    with open_vector(path) as file:
+        return not {"roles", "责任主体"} & {name.lower() for name, _ in file.fields}
+
+
+def _redraw(conn: Connection, city: City, path: Path, complete: bool) -> Redrawn:
+    """Let the communities of a file hold in this transaction: cells are cut along them, components follow."""
+    conn.execute(query("layers", "hold_grid_alone"))
+    held, cells = AREAS.read(conn, city.srid), CELLS.read(conn, city.srid)
+    wanted = read_communities(path, held, complete=complete)
+    before = held[held["code"].str.len() == 12].set_index("code").geometry
+    after = wanted.set_index("code").geometry
+    both = after.index.intersection(before.index)
+    counts = {
+        "new": len(after.index.difference(before.index)),
+        "changed": int((after[both].symmetric_difference(before[both], align=False).area > 1.0).sum()),
+        "gone": len(before.index.difference(after.index)),
+    }
+    used = conn.execute(query("grids", "codes_ever_used"), {"communities": list(after.index)})
+    drawn = under_areas(cells, wanted, {*cells["code"], *(row.code for row in used)})
+    at = conn.execute(query("grids", "cells_instant")).scalar_one()
+    ended = conn.scalars(query("grids", "end_cells"), {"codes": sorted(set(drawn["from_code"])), "at": at}).all()
+    change = record_change(conn, since=at, actor="what-if", reason=f"communities of {path.name}")
+    load_cells(conn, drawn[drawn["code"].notna()].reset_index(drop=True), change)
+    begun = conn.scalars(query("grids", "cells_of_change"), {"change_id": change.change_id}).all()
+    return Redrawn(communities=counts, cells=drawn, moved=replace_cells(conn, ended, begun))
+
+
+def _components(conn: Connection, followed: list[MovedComponent], city: City) -> gpd.GeoDataFrame:
+    moved = {one.code: one for one in followed if one.from_code != one.to_code}
     frame = read_geoframe(conn, query("layers", "places_of_components"), city.srid, codes=list(moved))
     frame["from_cell"] = [moved[code].from_code for code in frame["code"]]
     frame["to_cell"] = [moved[code].to_code for code in frame["code"]]
@@ -109,6 +159,19 @@ def lines_of(found: WhatIf) -> Iterator[Line]:
         yield f"draft {found.draft}: cells {counts}", f"草案 {found.draft}：网格 {counts_zh}"
         moved, lost = len(found.components), len(found.grid.components_lost)
         yield f"components: {moved:,} change cell, {lost} have none", f"部件：{moved:,} 个换网格，{lost} 个无网格"
+    if found.areas is not None:
+        fates, cells = found.areas.communities, found.areas.cells
+        there = cells["code"].notna()
+        lost, renamed = int((~there).sum()), int((there & (cells["code"] != cells["from_code"])).sum())
+        yield (
+            f"communities of {found.draft}: " + ", ".join(f"{number} {fate}" for fate, number in fates.items()),
+            f"社区 {found.draft}：新增 {fates['new']}，变更 {fates['changed']}，撤销 {fates['gone']}",
+        )
+        yield (
+            f"cells cut: {cells['from_code'].nunique():,}; parts with a new number {renamed:,}, without one {lost:,}",
+            f"被切割或调整的网格 {cells['from_code'].nunique():,} 个；新编号 {renamed:,} 块，无所属社区 {lost:,} 块",
+        )
+        yield f"components: {len(found.components):,} change cell", f"部件：{len(found.components):,} 个换网格"
     if found.rules is not None:
         counts = ", ".join(f"{found.rules.total(fate)} {fate}" for fate in ("new", "changed", "ended"))
         new, changed, ended = (found.rules.total(fate) for fate in ("new", "changed", "ended"))
@@ -139,8 +202,10 @@ def lines_of(found: WhatIf) -> Iterator[Line]:
 
 
 def write_layer_file(found: WhatIf, path: Path, *, overwrite: bool) -> None:
-    """The cases and components that would change, as layers of a GeoPackage."""
+    """The cases, components and (of other communities) cells that would change, as layers of a GeoPackage."""
     layers = {"cases": found.compared.differing, "components": found.components}
+    if found.areas is not None:
+        layers["cells"] = found.areas.cells
     filled = {name: frame for name, frame in layers.items() if len(frame)}
     write_layers(filled or {"cases": found.compared.differing}, path, overwrite=overwrite)
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import shapely
 from sqlalchemy import Connection
 
@@ -83,7 +84,7 @@ class _World:
 
     conditions: dict[str, list[int]]  #: by class
     areas: frozenset[str]  #: codes of areas and cells of today
-    communities: tuple[str, ...]
+    communities: dict[str, Any]  #: code → ground
     units: dict[str, str]  #: code → "", or "dissolved"
     bodies: frozenset[str]  #: areas and cells that have a body
     people: frozenset[str]  #: units with an account
@@ -101,7 +102,7 @@ def _world(conn: Connection) -> _World:
     return _World(
         conditions=conditions,
         areas=frozenset(row.code for row in areas),
-        communities=tuple(sorted(row.code for row in areas if len(row.code) == 12)),
+        communities={row.code: shapely.from_wkb(row.ground) for row in areas if row.ground is not None},
         units={row.code: "dissolved" if row.dissolved else "" for row in units},
         bodies=frozenset(row.area_code for row in units if row.area_code and not row.dissolved),
         people=frozenset(row.code for row in units if row.people),
@@ -128,7 +129,7 @@ def check_rules(conn: Connection, rules: Sequence[Duty], *, only: Collection[str
     plain = [row for row in rules if row.zone is None]
     faults += _same_key(plain, wanted)
     faults += _overlaps(zones, wanted)
-    faults += _reach(world, plain, wanted)
+    faults += _reach(world, plain, zones, wanted)
     faults += _people(world, rules, wanted)
     return faults
 
@@ -191,8 +192,19 @@ def _overlaps(zones: list[Duty], wanted: set[str]) -> Iterable[Fault]:
             yield Fault(rule="zones_overlap", code=second.code, other=first.code, row=second.row, count=round(m2))
 
 
-def _reach(world: _World, rules: list[Duty], wanted: set[str]) -> Iterable[Fault]:
-    """Rules that are never the best one, and classes with places where nobody is responsible."""
+def _reach(world: _World, rules: list[Duty], zones: list[Duty], wanted: set[str]) -> Iterable[Fault]:
+    """Rules that are never the best one, red lines that rules with fixed units keep from ever leading, and classes with
+    places where nobody is responsible.
+    """
+    codes, grounds = list(world.communities), np.array(list(world.communities.values()), dtype=object)
+    shared = [shapely.area(shapely.intersection(grounds, zone.zone)) >= OVERLAP_LEAST_M2 for zone in zones]
+    within = {
+        zone.code: {
+            code for code, meets in zip(codes, held, strict=True) if meets and code.startswith(zone.area_prefix[:12])
+        }
+        for zone, held in zip(zones, shared, strict=True)
+    }
+    leading: set[str] = set()
     leaves = sorted(world.communities) + sorted({row.area_prefix for row in rules if len(row.area_prefix) > 12})
     by_class: dict[str, list[Duty]] = defaultdict(list)
     for row in rules:
@@ -217,13 +229,30 @@ def _reach(world: _World, rules: list[Duty], wanted: set[str]) -> Iterable[Fault
                 best = min(held, key=_rank, default=None)
                 if best is not None:
                     used.add(best.code)
+                if best is None or not _fixed(best):
+                    leading |= {
+                        zone.code
+                        for zone in zones
+                        if code.startswith(zone.class_prefix)
+                        and zone.condition_no in (None, number)
+                        and (len(places) == 1 or leaf[:12] in within[zone.code])
+                    }
                 if number is None and not _somebody(world, best, leaf):
                     lonely[code] += 1
     for row in rules:
         if row.code in wanted and row.code not in used:
             yield Fault(rule="unreachable", code=row.code, row=row.row)
+    for row in zones:
+        if row.code in wanted and row.code not in leading:
+            yield Fault(rule="zone_never_leads", code=row.code, row=row.row)
     for code, many in sorted(lonely.items()):
         yield Fault(rule="without_unit", other=code, count=many)
+
+
+def _fixed(row: Duty) -> bool:
+    """Whether the rule names a unit whatever the place: then it goes before any zone."""
+    roles = [role for role in row.roles.split("|") if role not in ("maintainer", "owner")]
+    return bool(roles) and roles[0].startswith("unit:")
 
 
 def _rank(row: Duty) -> tuple[Any, ...]:

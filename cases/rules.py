@@ -231,8 +231,8 @@ def import_rules(
         at = since or now
         codes = [one.code for one in report.differences]
         _refuse_scheduled(conn, city, codes, at)
-        conn.execute(query("cases", "withdraw_rules"), {"codes": codes, "at": at})
         change = record_change(conn, since=at, actor=actor, reason=reason, source=path.name)
+        conn.execute(query("cases", "withdraw_rules"), {"codes": codes, "at": at, "change_id": change.change_id})
         conn.execute(query("cases", "end_rules"), {"codes": codes, "at": at, "change_id": change.change_id})
         fresh = {one.code for one in report.differences if one.fate != "ended"}
         if fresh:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -11,9 +13,11 @@ from sqlalchemy import Connection
 
 from gis.crs import snap
 from gis.db import copy_frame, query
-from gis.errors import Invalid
+from gis.errors import Invalid, unfit
+from gis.formats import read_vector
 from gis.history import Version
 from gis.layer import Layer
+from grids.codes import AreaCode
 from grids.coverage import STEP_M
 
 FIT_M = 0.002  #: communities whose borders are nearer than this to each other fit
@@ -149,3 +153,56 @@ def refuse_untiled(communities: gpd.GeoDataFrame) -> None:
             x=round(place.x, 3),
             y=round(place.y, 3),
         )
+
+
+def read_communities(path: Path, held: gpd.GeoDataFrame, *, complete: bool = False) -> gpd.GeoDataFrame:
+    """The communities of a city as a file would have them: code, geometry, in the system of ``held``.
+
+    path     : polygons with the column code (编码), 12 digits; several of one code are one community
+    held     : the areas of today (code, geometry); communities that the file does not name stay, unless ``complete``
+    Raises UnfitFile that names the row, Invalid where communities overlap or leave a sliver between them.
+    """
+    frame = read_vector(path)
+    column = next(
+        (name for name in frame.columns if name.lower() in ("code", "编码", "社区编码", "community_code")), None
+    )
+    if column is None:
+        raise unfit(
+            path,
+            "has no column code",
+            "没有 code（社区编码）列",
+            mend="polygons of communities with their 12-digit code",
+            mend_zh="请提供含 12 位社区编码的社区面",
+        )
+    frame = frame.to_crs(held.crs)
+    streets = {code for code in held["code"] if len(code) == 9}
+    codes = []
+    for row, (said, shape) in enumerate(zip(frame[column], frame.geometry, strict=True), start=1):
+        where = {"row": row, "field": column}
+        code = AreaCode(said)
+        if code.level != "community" or code.parent not in streets:
+            raise unfit(
+                path,
+                f"row {row}: {code} is no community of a street of this city",
+                f"第 {row} 行：{code} 不是本市街道下的社区编码",
+                mend="12 digits, the first nine those of a street",
+                mend_zh="应为 12 位编码，前 9 位为现有街道编码",
+                **where,
+            )
+        if shape is None or shape.is_empty or shapely.get_dimensions(shape) != 2 or not shape.is_valid:
+            raise unfit(
+                path,
+                f"row {row}: {code} has no valid polygon",
+                f"第 {row} 行：{code} 没有有效的面",
+                mend="QGIS: Fix geometries",
+                mend_zh="QGIS：修正几何图形",
+                row=row,
+                field="geometry",
+            )
+        codes.append(str(code))
+    drawn = gpd.GeoDataFrame({"code": codes}, geometry=list(snap(frame.geometry)), crs=held.crs)
+    drawn = drawn.dissolve("code").reset_index() if len(set(codes)) < len(codes) else drawn
+    stay = held[(held["code"].str.len() == 12) & ~held["code"].isin(codes)][["code", "geometry"]]
+    both = drawn if complete else pd.concat([stay, drawn], ignore_index=True)
+    refuse_untiled(both)
+    return gpd.GeoDataFrame(both, crs=held.crs)

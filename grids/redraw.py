@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry import LineString, MultiLineString, Polygon
@@ -221,3 +222,56 @@ def _without_scraps(pieces: list[Polygon]) -> list[Polygon]:
         if isinstance(whole, Polygon):
             pieces[best] = whole
     return pieces
+
+
+def under_areas(cells: gpd.GeoDataFrame, communities: gpd.GeoDataFrame, ever_used: Collection[str]) -> gpd.GeoDataFrame:
+    """The cells that would differ if the communities had other borders: each cut along them.
+
+    cells       : code, area_class, geometry; communities: code, geometry, all of the city, in the same system
+    ever_used   : codes of cells, which no new one gets
+    Columns code (None: the cell, or this ground of it, would be in no community), area_class, from_code, geometry. The
+    largest part that stays in its community keeps the code; the others get the next ones of theirs. Parts of less than
+    SCRAP_M2 come from lines that are drawn a second time and are left where they are.
+    """
+    shapes, grounds = (np.asarray(frame.geometry.array, dtype=object) for frame in (cells, communities))
+    row, ground = shapely.STRtree(grounds).query(shapes, predicate="intersects")
+    codes, names = cells["code"].to_numpy(dtype=object), communities["code"].to_numpy(dtype=object)
+    whole = shapely.covers(grounds[ground], shapes[row])
+    kept = set(row[whole & (np.array([code[:12] for code in codes[row]], dtype=object) == names[ground])].tolist())
+    digits = len(codes[0]) if len(codes) else 15
+    parts: list[tuple[str | None, int, Polygon]] = []  # community, row of the cell, ground
+    met: dict[int, list[int]] = {number: [] for number in range(len(cells)) if number not in kept}
+    for number, at in zip(row.tolist(), ground.tolist(), strict=True):
+        if number in met:
+            met[number].append(at)
+    for number, near in met.items():
+        pieces = [
+            (str(names[at]), part)
+            for at in near
+            for part in shapely.get_parts(shapely.intersection(shapes[number], grounds[at]))
+            if shapely.area(part) >= SCRAP_M2
+        ]
+        rest = shapely.difference(shapes[number], shapely.union_all(grounds[near]))
+        pieces += [(None, part) for part in shapely.get_parts(rest) if shapely.area(part) >= SCRAP_M2]  # type: ignore[misc]
+        if [name for name, _ in pieces] != [codes[number][:12]]:
+            parts += [(name, number, part) for name, part in pieces]
+    given: list[str | None] = [None] * len(parts)
+    own: dict[int, int] = {}
+    for at, (name, number, part) in enumerate(parts):
+        if name == codes[number][:12] and (number not in own or part.area > parts[own[number]][2].area):
+            own[number] = at
+    for number, at in own.items():
+        given[at] = str(codes[number])
+    for name in sorted({name for name, _, _ in parts if name is not None}):
+        fresh = [at for at, part in enumerate(parts) if part[0] == name and given[at] is None]
+        for at, code in zip(
+            fresh, next_codes(name, [parts[at][2] for at in fresh], ever_used, digits=digits), strict=True
+        ):
+            given[at] = code
+    rows = [number for _, number, _ in parts]
+    frame = {
+        "code": pd.Series(given, dtype=object),
+        "area_class": cells["area_class"].to_numpy(dtype=object)[rows],
+        "from_code": codes[rows],
+    }
+    return gpd.GeoDataFrame(frame, geometry=[part for _, _, part in parts], crs=cells.crs)

@@ -27,9 +27,14 @@ _BARE_NUMBER = re.compile(r"(?<=\D)(\d{1,5})$")
 _METRES = re.compile(r"(?:约|大约|大概)?(\d{1,5})(?:余|多)?(?:米|m)(?:处|左右|远)?")
 _SIDES = {"东": "east", "南": "south", "西": "west", "北": "north"}
 _DIRECTION = re.compile(
-    r"(?:往|向|以|的|朝|之)?(东北|东南|西北|西南|东|南|西|北)(?:方向|边|侧|面|头|端|部|口)?(?:走|行|约)?$"
+    r"(?:往|向|以|的|朝|之)?(东北|东南|西北|西南|东|南|西|北)(?:方向|边|侧|面|头|端|部|角|口)?(?:走|行|约)?$"
 )
 _NEAR = re.compile(r"(?:的)?(?:附近|旁边|旁|对面|门口|门前|楼下|路边|边上|周边|一带|处|内|里|前|后|near|nearby)$")
+#: What is said to be there, behind a door, a crossing or a road: 38号门口路灯, 兴安路旁的井盖.
+_THING = re.compile(
+    r"(?<=[号路街道巷口角旁边面前侧处近的])(?:的|一?[个根盏棵块])?"
+    r"(?:路灯杆?|灯杆|红绿灯|信号灯|井盖|雨水篦子|果皮箱|垃圾[桶箱]|行道树|大?树|护栏|站牌|电线?杆|消[火防]栓|变压器|配电箱|广告牌|座椅|报刊亭)$"
+)
 _CROSSING = re.compile(r"(?:的)?(?:十字路口|丁字路口|交叉路口|交叉口|交汇处|交会处|交界处|路口|十字|口)$")
 _AND = re.compile(r"\s*(?:与|和|跟|交|及|&|\+|/|×|、|\band\b)\s*")
 _ROAD_ENDS = ("路", "街", "道", "巷", "大街", "大道", "线", "桥", "环")
@@ -103,21 +108,24 @@ def is_latin(text: str) -> bool:
     return text.isascii() and any(letter.isalpha() for letter in text)
 
 
-def take_apart(said: str, areas: Sequence[tuple[str, str]], *, short: bool = False) -> Saying:
+def take_apart(said: str, areas: Sequence[tuple[str, str]], *, loosely: bool = False) -> Saying:
     """A saying as its parts. ``areas``: code and name of the city's areas, and "" for the province.
 
-    ``short``: areas also without the word for their level, with which many roads begin as well. What is left after
-    areas, number and hints is the name; a saying of areas only is the name of the smallest.
+    ``loosely``: areas also without the word for their level, with which many roads begin as well; and a thing that is
+    said to be there (38号门口路灯) is left out, though it may be part of a name. What is left after areas, number and
+    hints is the name; a saying of areas only is the name of the smallest.
     """
     words = unicodedata.normalize("NFKC", said).strip()[:LONGEST]
     rest = re.sub(r"[()（）,，。;；:：'’\"“”]", " ", words.lower())
     rest = re.sub(r"\s+", " " if is_latin(rest.replace(" ", "")) else "", rest).strip()
+    rest, thing = _without(rest, _THING) if loosely else (rest, False)
     rest, direction, distance = _hints(rest)
     rest, near = _without(rest, _NEAR)
+    near = near or thing
     if direction is None and near:
         rest, direction, more = _hints(rest)
         distance = distance or more
-    found, rest = _areas(rest, areas, short)
+    found, rest = _areas(rest, areas, loosely)
     two = _two_roads(rest)
     if two:
         return Saying(

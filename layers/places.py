@@ -174,8 +174,8 @@ def find_places(
     saying = take_apart(said, areas)
     found = _answers(conn, saying, most)
     if (not found or found[0].sure < PLAIN) and len(saying.names) == 1:
-        other = take_apart(said, areas, short=True)
-        if other.areas != saying.areas:
+        other = take_apart(said, areas, loosely=True)
+        if other != saying:
             more = _answers(conn, other, most)
             if more and (not found or more[0].sure > found[0].sure):
                 return other, more

@@ -296,7 +296,7 @@ def import_table(conn: Connection, srid: int, path: Path, *, commit: bool, actor
 
     Grids that it does not name end. Nothing is written where a fault is an error.
     """
-    conn.execute(query("layers", "hold_responsibility"))
+    conn.execute(query("layers", "hold_grid_alone"))
     cut: list[Fault] = []
     if path.suffix.lower() in TABLES:
         table = read_table(path)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from api.jurisdiction import Asked, jurisdiction
 from cases.desk import choose_unit
 from cases.rules import RuleReport, import_rules, review, rules_at
 from gis.errors import Conflict, UnfitFile

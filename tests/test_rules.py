@@ -11,7 +11,7 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 import pytest
-from shapely import LineString, Polygon
+from shapely import LineString, MultiPolygon, Polygon
 from sqlalchemy import Connection, text
 
 from cases.desk import choose_unit
@@ -97,6 +97,22 @@ def test_a_complete_table_ends_what_it_does_not_name(conn: Connection, template:
     report = take(conn, template, path, complete=True, commit=True)
     assert (report.same, report.total("ended")) == (1, 4)
     assert [rule.code for rule in rules_at(conn)] == ["G1"]
+
+
+def test_a_rule_that_is_withdrawn_before_it_began_is_kept_as_such(
+    conn: Connection, template: City, tmp_path: Path
+) -> None:
+    later = datetime.now(UTC) + timedelta(days=3)
+    row = ("N1", "E0101", "", "610999001", "district|unit:WATER", "", "first", "")
+    take(conn, template, table(tmp_path / "r.csv", row), since=later, commit=True)
+    take(conn, template, table(tmp_path / "s.csv", (*row[:6], "second", "")), since=later, commit=True)
+    kept = conn.execute(
+        text("select code, since, facts, change_id < withdrawn_change_id from cases.rule_withdrawn")
+    ).one()
+    assert (kept[0], kept[1], kept[3]) == ("N1", later, True)
+    assert kept[2]["source_document"] == "first"
+    assert [role["resolved_by"] for role in kept[2]["roles"]] == ["district", "unit"]
+    assert {rule.source_document for rule in rules_at(conn, later) if rule.code == "N1"} == {"second"}
 
 
 @pytest.mark.parametrize(
@@ -204,6 +220,52 @@ def test_a_rule_is_unreachable_where_the_database_never_chooses_it(conn: Connect
     told = {fault.code for fault in check_rules(conn, duties) if fault.rule == "unreachable"}
     assert told == {duty.code for duty in duties} - chosen
     assert 0 < len(told) < len(duties)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_red_line_never_leads_where_the_database_never_chooses_it(
+    conn: Connection, template: City, seed: int
+) -> None:
+    chance = random.Random(seed)
+    blank = Duty(
+        code="",
+        class_prefix="",
+        condition_no=None,
+        area_prefix="",
+        roles="",
+        zone=None,
+        source_document="d",
+        source_on=None,
+    )
+    duties = []
+    for n in range(10):
+        prefix = chance.choice(["", "E", "E0101", "C", "C0101"])
+        area = chance.choice(["", "610999001", "610999002001"])
+        roles = chance.choice(["unit:WATER", "maintainer|unit:WATER", "maintainer|street", "street|unit:WATER"])
+        duties.append(replace(blank, code=f"X{n:02}", class_prefix=prefix, area_prefix=area, roles=roles))
+    grounds = [square(0, 0, 200), square(200, 0, 200), square(0, 200, 200), square(200, 200, 200)]
+    for n, code in enumerate(("E0101", "E0102", "C0101", "C0137", "E0101", "C0101")):
+        zone = MultiPolygon([chance.choice(grounds)])
+        duties.append(replace(blank, code=f"Z{n}", class_prefix=code, roles="unit:LAMPS", zone=zone))
+    conn.execute(text("truncate cases.rule, cases.rule_role, cases.report, cases.event, cases.case cascade"))
+    frame = pd.DataFrame([vars(duty) for duty in duties]).astype({"condition_no": "Int64"})
+    load_rules(conn, frame, SRID, record_change(conn, since=datetime(2026, 1, 1, tzinfo=UTC), actor="a", reason="b"))
+    chosen = {
+        code
+        for found in conn.scalars(
+            text(
+                "select array_agg(r.code) from (select array_agg(st_pointonsurface(c.geom)) as p, "
+                "array_agg(k.code) as k "
+                "from grids.cell c cross join unnest(cast(:k as text[])) as k (code)) g "
+                "cross join lateral cases.assign(g.p, g.k, array[]::int[], array[]::text[]) a "
+                "join cases.rule r on a.basis = 'zone' and r.id = any (a.zone_rule_ids)"
+            ),
+            {"k": list(CLASSES)},
+        )
+        for code in found or ()
+    }
+    told = {fault.code for fault in check_rules(conn, duties) if fault.rule == "zone_never_leads"}
+    assert told == {duty.code for duty in duties if duty.zone is not None} - chosen
 
 
 def test_overlapping_zones_and_classes_without_anybody_are_told(conn: Connection, template: City) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+from shapely import box
 from sqlalchemy import Connection, text
 
 from api.publishing import publish_grid
 from api.whatif import WhatIf, lines_of, what_if, write_layer_file, write_map
 from cases.what_if import by_units
 from gis.errors import Invalid, NotFound, UnfitFile
-from grids.areas import AREAS
+from grids.areas import AREAS, CELLS
 from grids.city import City
 from grids.edit import merge, open_draft
 from tests.hamlet import SRID
@@ -112,3 +113,62 @@ def test_a_draft_that_is_none_is_refused(conn: Connection, template: City, tmp_p
     broken = rules(tmp_path / "b.csv", ("G3", "E0102", "", "", "unit:NOBODY", "", "tried out", ""))
     with pytest.raises(Invalid, match="the rules have errors"):
         compared(conn, template, str(broken))
+
+
+def test_a_border_of_communities_that_is_moved_cuts_cells_and_cases_follow(
+    conn: Connection, template: City, tmp_path: Path
+) -> None:
+    held = AREAS.read(conn, SRID)
+    west, east = "610999001001", "610999002001"
+    ground = held.set_index("code").geometry
+    line = ground[east].bounds[0] - 30.0  # the eastern community gains 30 m
+    strip = box(line, -1e9, ground[east].bounds[0], 1e9) & ground[west]
+    drawn = gpd.GeoDataFrame(
+        {"code": [west, east]}, geometry=[ground[west] - strip, (ground[east] | strip).buffer(0)], crs=SRID
+    )
+    path = tmp_path / "areas.gpkg"
+    drawn.to_file(path)
+    before = everything(conn)
+    found = compared(conn, template, str(path))
+    assert everything(conn) == before
+    assert found.areas is not None
+    assert found.areas.communities == {"new": 0, "changed": 2, "gone": 0}
+    cells = found.areas.cells
+    assert cells.area.sum() == pytest.approx(
+        sum(ground[west].intersection(box(line - 70, -1e9, 1e9, 1e9)).area for _ in "1")
+    )
+    taken = cells[cells["code"].str.startswith(east)]
+    assert taken.area.sum() == pytest.approx(strip.area)
+    assert all(code not in set(CELLS.read(conn, SRID)["code"]) for code in taken["code"])
+    points = conn.execute(
+        text("select no from cases.case where st_intersects(geom, st_geomfromtext(:strip, :srid)) order by no"),
+        {"strip": strip.buffer(-0.01).wkt, "srid": SRID},
+    )
+    moved = found.compared.differing
+    assert sorted(moved[moved["to_cell"].str.startswith(east)]["no"]) == list(points.scalars())
+    words = " ".join(en for en, _ in lines_of(found))
+    assert "0 new, 2 changed, 0 gone" in words
+    write_layer_file(found, tmp_path / "out.gpkg", overwrite=False)
+    assert len(gpd.read_file(tmp_path / "out.gpkg", layer="cells")) == len(cells)
+    same = drawn.set_geometry([ground[west], ground[east]])
+    same.to_crs(4326).to_file(tmp_path / "same.geojson")
+    nothing = compared(conn, template, str(tmp_path / "same.geojson"))
+    assert nothing.areas is not None
+    assert (nothing.areas.cells.empty, nothing.compared.differing.empty) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "reach_m", "words"),
+    [
+        ("610999001001", 5.0, "overlap"),
+        ("61099900100", 0.0, "61099900100"),
+        ("610998001001", 0.0, "no community of a street"),
+    ],
+)
+def test_communities_that_do_not_fit_are_refused_with_the_place(
+    conn: Connection, template: City, tmp_path: Path, code: str, reach_m: float, words: str
+) -> None:
+    ground = AREAS.read(conn, SRID).set_index("code").geometry["610999001001"].buffer(reach_m, join_style="mitre")
+    gpd.GeoDataFrame({"code": [code]}, geometry=[ground], crs=SRID).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(Invalid, match=words):
+        compared(conn, template, str(tmp_path / "a.gpkg"))

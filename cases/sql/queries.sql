@@ -229,8 +229,17 @@ select distinct q.at from (
   union all select upper(valid) from cases.rule where upper(valid) > :at) q order by q.at limit 50;
 
 -- name: withdraw_rules
--- Versions that were to begin at this very instant never held: what is taken over now stands in their place.
-delete from cases.rule where code = any (cast(:codes as text[])) and lower(valid) = :at and lower(valid) > clock_timestamp();
+-- Versions that were to begin at this very instant never held: what is taken over now stands in their place, and they are
+-- kept among those that were withdrawn.
+with withdrawn as (
+  delete from cases.rule r
+  where r.code = any (cast(:codes as text[])) and lower(r.valid) = :at and lower(r.valid) > clock_timestamp() returning r.*)
+insert into cases.rule_withdrawn (rule_id, code, since, facts, change_id, withdrawn_change_id)
+select w.id, w.code, lower(w.valid), to_jsonb(w) || jsonb_build_object('roles', (
+    select jsonb_agg(jsonb_build_object('resolved_by', f.resolved_by, 'unit', u.code) order by f.rank)
+    from cases.rule_role f left join layers.unit u on u.id = f.unit_id where f.rule_id = w.id)),
+  w.change_id, :change_id
+from withdrawn w;
 
 -- name: end_rules
 update cases.rule set valid = tstzrange(lower(valid), :at), ended_change_id = :change_id
@@ -241,7 +250,8 @@ select l.code, c.no from layers.class l
 left join layers.condition c on c.edition = l.edition and c.class_code = l.code where l.edition = :edition order by 1, 2;
 
 -- name: codes_of_areas
-select code from grids.area where upper_inf(valid) union all select code from grids.cell where upper_inf(valid);
+select code, case when level = 'community' then st_asbinary(geom) end as ground from grids.area where upper_inf(valid)
+union all select code, null from grids.cell where upper_inf(valid);
 
 -- name: units_and_people
 select u.code, u.area_code, coalesce(u.dissolved_at <= statement_timestamp(), false) as dissolved, exists (

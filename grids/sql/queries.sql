@@ -209,3 +209,13 @@ order by b.kind, b.id;
 
 -- name: ground_of_city
 select st_asbinary(st_union(geom)) from grids.area where upper_inf(valid) and level = 'city';
+
+-- name: cells_instant
+select greatest(clock_timestamp(), max(lower(valid)) + interval '1 microsecond') from grids.cell where upper_inf(valid);
+
+-- name: end_cells
+update grids.cell set valid = tstzrange(lower(valid), :at)
+where code = any (cast(:codes as text[])) and upper_inf(valid) returning id;
+
+-- name: cells_of_change
+select id from grids.cell where change_id = :change_id;

@@ -931,7 +931,7 @@ where upper_inf(g.valid) group by g.code, g.name_zh, g.name_en, k.code, k.name_z
 -- name: collector_codes
 select code from layers.collector order by code;
 
--- name: hold_responsibility
+-- name: hold_grid_alone
 select pg_advisory_xact_lock(hashtextextended('wanmi:grid', 0));
 
 -- name: responsibility_instant
