@@ -99,10 +99,13 @@ def outside(conn: Connection, city: City, asked: Asked) -> UnfitCoordinates:
     return _with_readings(conn, city, asked, refusal)
 
 
-def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int, ...] | None = None) -> dict[str, Any]:
+def jurisdiction(
+    conn: Connection, city: City, asked: Asked, *, seen: tuple[int, ...] | None = None, nearby: bool = True
+) -> dict[str, Any]:
     """Who must act at a place, and why; the field names are those of ``GET /locate`` (docs/http.md).
 
-    ``seen``: units whose cases may be told; None: all.
+    ``seen``: units whose cases may be told; None: all. ``nearby``: also who walks there, components and open cases near
+    by, and the place in words; else these are empty.
 
     Raises UnfitCoordinates for numbers that are no place or lie outside the grid (with the readings that would put
     them inside), Invalid for a class, condition or component that is not there, for an accuracy that says no place,
@@ -118,7 +121,7 @@ def jurisdiction(conn: Connection, city: City, asked: Asked, *, seen: tuple[int,
         )
     here = in_city(conn, city, asked)
     refuse_unknown(conn, asked)
-    found = located(conn, here, asked, around=True, seen=seen)
+    found = located(conn, here, asked, around=nearby, seen=seen)
     if asked.class_code is not None and found.problem is None:
         raise unknown_class(conn, asked.class_code)
     first, areas, units = found.rows[0], found.areas, found.units
@@ -213,7 +216,7 @@ def located(
         areas=areas,
         units={int(number): unit for number, unit in (row.units or {}).items()},
         problem=row.problem,
-        around=row.around or {},
+        around=row.around or {"collector": None, "components": [], "open_cases": []},
         places=row.places or [],
     )
 

@@ -53,6 +53,9 @@ def locate(
         float | None, Query(description="error of the position, metres; none: the city's border tolerance")
     ] = None,
     at: At = None,
+    nearby: Annotated[
+        bool, Query(description="false: without collector, components, open cases and words, in half the time")
+    ] = True,
 ) -> Response:
     """Who is responsible at a place: cell, areas, unit with its reason, the nearest border and what lies across it.
 
@@ -80,7 +83,7 @@ def locate(
         )
     with house.begin_asking() as conn:
         seen = who.reader(conn)
-        found = jurisdiction(conn, house.city, asked, seen=seen)
+        found = jurisdiction(conn, house.city, asked, seen=seen, nearby=nearby)
     return tagged(request, Jurisdiction, found, private=house.reading == "accounts" or seen is not None)
 
 

@@ -46,7 +46,7 @@ def test_without_a_class_the_territorial_body_answers(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("east_m", "north_m", "level", "across", "on_border"),
-    [(205, 50, "street", "WEST", True), (50, 195, "community", "WEST", True), (130, 130, "street", "EAST", False)],
+    [(205, 50, "street", "WEST", True), (50, 195, "community", "WEST", True), (132, 130, "street", "EAST", False)],
 )
 def test_the_border_says_how_far_which_and_who_is_across(
     door: Door, east_m: float, north_m: float, level: str, across: str, on_border: bool

@@ -365,41 +365,20 @@ return (
 end $$;
 comment on function cases.around is 'What is near a place: the collector, open cases of the class, components';
 
--- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
--- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
-create or replace function cases.jurisdiction(
-  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz,
-  surroundings boolean, similar_class text, component_class text, within_m double precision, similar_m double precision,
-  days integer, unit_ids bigint[], most integer,
-  out answers json, out areas json, out units json, out problem json, out around json, out places json)
+create or replace function cases.alike(case_no bigint, within_m double precision, days integer, most integer)
+returns table (no bigint, distance_m double precision, reported_at timestamptz, stage text)
 language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 begin
-  with located as materialized (
-    select l.* from cases.locate(jurisdiction.here, jurisdiction.class_code, jurisdiction.condition_no,
-      jurisdiction.component_code, jurisdiction.accuracy_m, jurisdiction.at) l)
-  select
-    (select json_agg(l) from located l), (
-    select json_agg(q) from (
-      select k.cell_code, a.level, a.code, a.name_zh, a.name_en
-      from (select distinct l.cell_code from located l where l.cell_code is not null) k
-      join grids.area a on a.code = any (grids.area_prefixes(k.cell_code))
-        and lower(a.valid) <= coalesce(jurisdiction.at, 'infinity')
-        and (upper_inf(a.valid) or upper(a.valid) > coalesce(jurisdiction.at, 'infinity'))
-      order by k.cell_code, length(a.code) desc) q), (
-    select json_object_agg(u.id, json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind))
-    from layers.unit u where u.id in (
-      select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
-    select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
-    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
-  into answers, areas, units, problem;
-  if surroundings then
-    around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,
-      most, at);
-    places := (select coalesce(json_agg(n), '[]') from layers.places_near(here) n);
-  end if;
+return query
+  select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage
+  from cases.case c
+  join cases.case o on o.class_code = c.class_code and st_dwithin(o.geom, c.geom, alike.within_m) and o.no <> c.no
+    and o.reported_at > c.reported_at - make_interval(days => alike.days)
+  join cases.stage s on s.code = o.stage and not s.is_end
+  where c.no = alike.case_no order by 2, 1 limit alike.most;
 end $$;
-comment on function cases.jurisdiction is 'All about one place as JSON: cell, areas, unit and reason, here, across the border and in the error circle; what is around';
+comment on function cases.alike is 'Open cases of the class near a case, reported after some days before it: they may be the same problem';
 
 -- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
 -- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
@@ -427,43 +406,8 @@ begin
     from layers.unit u where u.id in (
       select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
     select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
-    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
-  into answers, areas, units, problem;
-  if surroundings then
-    around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,
-      most, at);
-    places := (select coalesce(json_agg(n), '[]') from layers.places_near(here) n);
-  end if;
-end $$;
-comment on function cases.jurisdiction is 'All about one place as JSON: cell, areas, unit and reason, here, across the border and in the error circle; what is around';
-
--- All about one place, as JSON, in one round trip: the rows of cases.locate, their areas and units, the class; and, where
--- asked for, what is around it (the further arguments are those of cases.around) and the names near by.
-create or replace function cases.jurisdiction(
-  here geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision, at timestamptz,
-  surroundings boolean, similar_class text, component_class text, within_m double precision, similar_m double precision,
-  days integer, unit_ids bigint[], most integer,
-  out answers json, out areas json, out units json, out problem json, out around json, out places json)
-language plpgsql stable set plan_cache_mode = force_generic_plan as $$
-#variable_conflict use_column
-begin
-  with located as materialized (
-    select l.* from cases.locate(jurisdiction.here, jurisdiction.class_code, jurisdiction.condition_no,
-      jurisdiction.component_code, jurisdiction.accuracy_m, jurisdiction.at) l)
-  select
-    (select json_agg(l) from located l), (
-    select json_agg(q) from (
-      select k.cell_code, a.level, a.code, a.name_zh, a.name_en
-      from (select distinct l.cell_code from located l where l.cell_code is not null) k
-      join grids.area a on a.code = any (grids.area_prefixes(k.cell_code))
-        and lower(a.valid) <= coalesce(jurisdiction.at, 'infinity')
-        and (upper_inf(a.valid) or upper(a.valid) > coalesce(jurisdiction.at, 'infinity'))
-      order by k.cell_code, length(a.code) desc) q), (
-    select json_object_agg(u.id, json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind))
-    from layers.unit u where u.id in (
-      select l.unit_id from located l union all select unnest(l.assisting_ids) from located l)), (
-    select json_build_object('code', c.code, 'name_zh', c.name_zh, 'name_en', c.name_en) from layers.class c
-    where c.edition = layers.edition_at(null) and c.code = jurisdiction.class_code)
+    where c.code = jurisdiction.class_code and c.edition = (  -- as layers.edition_at(null), which would be planned anew
+      select f.edition from layers.edition_in_force f order by f.since desc limit 1))
   into answers, areas, units, problem;
   if surroundings then
     around := cases.around(here, answers -> 0 ->> 'cell_code', similar_class, component_class, within_m, similar_m, days, unit_ids,

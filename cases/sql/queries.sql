@@ -154,12 +154,7 @@ where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (ca
     or c.assisting_ids && cast(:unit_ids as bigint[]));
 
 -- name: similar_cases
-select o.no, st_distance(o.geom, c.geom) as distance_m, o.reported_at, o.stage
-from cases.case c
-join cases.case o on o.class_code = c.class_code and st_dwithin(o.geom, c.geom, :within_m) and o.no <> c.no
-  and o.reported_at > c.reported_at - make_interval(days => :days)
-join cases.stage s on s.code = o.stage and not s.is_end
-where c.no = :no order by distance_m, o.no limit :most;
+select no, distance_m, reported_at, stage from cases.alike(:no, :within_m, :days, :most);
 
 -- name: find_cases
 select 'case' as kind, c.no::text as code, l.name_zh as title_zh, l.name_en as title_en,

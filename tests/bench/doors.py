@@ -131,21 +131,20 @@ def locate(bench: Bench, city: City, growth: bool) -> None:
     with bench.connect(city) as conn:
         places, classes = places_of(conn, city)
         numbers = conn.execute(NUMBERS).one()
-    requests = [
-        get(f"/locate?lon={lon}&lat={lat}&class={classes[i * 7 % len(classes)]}") for i, (lon, lat) in enumerate(places)
+    paths = [
+        f"/locate?lon={lon}&lat={lat}&class={classes[i * 7 % len(classes)]}" for i, (lon, lat) in enumerate(places)
     ]
+    asked = {"unit, reason, borders": "&nearby=false", "with what is near by": ""}
     counted = f"{numbers.cells:,} cells, {numbers.components:,} components, {numbers.cases:,} cases"
     print(f"\nGET /locate on {city.id} ({counted}): random places, with a class, each names its cell")
     with bench.wanmi(city.id) as server:
-        for connections in CONNECTIONS_LOCATE:
-            (load,) = bench.measure(Meter(server, requests, connections, names_a_cell))
-            _row(
-                f"{connections} connection{'s' if connections > 1 else ''}",
-                load.rate,
-                load.p50_ms,
-                load.p99_ms,
-                load.mean_bytes,
-            )
+        for what, more in asked.items():
+            print(f"  {what}")
+            requests = [get(path + more) for path in paths]
+            for connections in CONNECTIONS_LOCATE:
+                (load,) = bench.measure(Meter(server, requests, connections, names_a_cell))
+                name = f"{connections} connection{'s' if connections > 1 else ''}"
+                _row(name, load.rate, load.p50_ms, load.p99_ms, load.mean_bytes)
         if not growth:
             heat(server, places, numbers.cases)
         print_memory(bench, server, "after these")
