@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from api.accounts import accounts
+from api.bulk import assign
 from api.catalogue import catalogue
 from api.census import census
 from api.collectors import collectors
@@ -41,6 +42,7 @@ app.add_typer(collectors, name="collectors")
 app.add_typer(places, name="places")
 app.add_typer(rules, name="rules")
 app.command()(export)
+app.command()(assign)
 
 
 @app.callback()

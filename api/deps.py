@@ -20,6 +20,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy import Connection, Engine
 
 from api.layers import LAYERS
+from cases.standing import Standing
 from gis.crs import box_in
 from gis.db import query
 from gis.errors import Forbidden, Invalid, NotAuthenticated
@@ -46,6 +47,7 @@ class House:
     outside_map_credit: str = ""
     tiles: Cache = field(default_factory=lambda: Cache(TILES_BYTES))
     surfaces: dict[Any, Any] = field(default_factory=dict)  #: heat, see api/heat.py
+    standing_kept: tuple[str, Standing] | None = None  #: see api/manyplaces.py
     lock: threading.Lock = field(default_factory=threading.Lock)
     _versions: tuple[float, dict[str, int]] = (0.0, {})
     _cookies: Cookies | None = None

@@ -23,6 +23,7 @@ BODY_S = 20.0  #: within this the whole body must have come
 MOST_BODY_BYTES = 64 * 1024
 MOST_FILE_BYTES = 32 * 1024 * 1024  #: of a file sent by somebody who says who they are
 FILE_PATH = re.compile("^/grid/drafts/[0-9]+/file$")
+MOST_POINTS_BYTES = 4 * 1024 * 1024  #: of many points, which anybody who reads may send
 FILE_S = 120.0
 
 
@@ -83,6 +84,8 @@ class Porch:
             return receive
         file = bool(FILE_PATH.match(scope["path"])) and (b"authorization" in sent or b"cookie" in sent)
         most, seconds = (MOST_FILE_BYTES, FILE_S) if file else (MOST_BODY_BYTES, BODY_S)
+        if scope["path"] == "/locate":
+            most = MOST_POINTS_BYTES
         if length.isdigit() and int(length) > most:
             return _too_large(most)
         body = bytearray()

@@ -122,7 +122,7 @@ ruled as materialized (  -- the best rule of each class, condition and cell that
         and r.class_prefix = any (layers.class_prefixes(k.class_code))
         and r.area_prefix = any (grids.area_prefixes(k.cell_code))
         and (r.condition_no is null or r.condition_no = k.condition_no)) q
-    order by length(q.class_prefix) desc, q.condition_no is null, length(q.area_prefix) desc, q.code limit 1
+    order by length(q.class_prefix) desc, q.condition_no is null, length(q.area_prefix) desc, q.code collate "C" limit 1
   ) best on true
 ),
 gathered as (
@@ -138,7 +138,7 @@ gathered as (
     where c.code = l.component_code and lower(c.valid) <= assign.at and (upper_inf(c.valid) or upper(c.valid) > assign.at)
     limit 1) k on true
   left join lateral (  -- the zones of the first rank: two of them claim the place against each other
-    select array_agg(z.id order by z.code) as rule_ids from (
+    select array_agg(z.id order by z.code collate "C") as rule_ids from (
       select q.id, q.code,
         rank() over (order by length(q.class_prefix) desc, q.condition_no is null, length(q.area_prefix) desc) as best
       from (

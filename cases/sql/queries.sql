@@ -346,3 +346,39 @@ left join layers.unit ub on ub.id = b.unit_id left join layers.unit ua on ua.id 
 left join cases.rule rb on rb.id = b.rule_id left join cases.rule ra on ra.id = a.rule_id
 where a.cell_code is distinct from b.cell_code or (a.unit_id is distinct from b.unit_id and not w.decided)
 order by w.no;
+
+-- name: standing_cells
+select c.code, c.geom from grids.cell c
+where lower(c.valid) <= coalesce(cast(:at as timestamptz), statement_timestamp())
+  and (upper_inf(c.valid) or upper(c.valid) > coalesce(cast(:at as timestamptz), statement_timestamp()))
+order by c.code;
+
+-- name: standing_bodies
+-- The territorial body of each area and cell; of several the one with the highest id, as cases.assign takes it.
+select distinct on (u.area_code) u.area_code, u.code from layers.unit u
+where u.area_code is not null
+  and not coalesce(u.dissolved_at <= coalesce(cast(:at as timestamptz), statement_timestamp()), false)
+  and not coalesce(u.founded_at > coalesce(cast(:at as timestamptz), statement_timestamp()), false)
+order by u.area_code, u.id desc;
+
+-- name: absent_units
+select u.code from layers.unit u
+where u.dissolved_at <= coalesce(cast(:at as timestamptz), statement_timestamp())
+  or u.founded_at > coalesce(cast(:at as timestamptz), statement_timestamp());
+
+-- name: standing_components
+select k.code, m.code as maintainer, o.code as owner
+from layers.components_at(coalesce(cast(:at as timestamptz), 'infinity')) k
+left join layers.unit m on m.id = k.maintainer_unit_id left join layers.unit o on o.id = k.owner_unit_id
+where cast(:codes as text[]) is null or k.code = any (cast(:codes as text[]))
+order by k.code;
+
+-- name: standing_mark
+-- Changes when cells, rules or units do, also by the hour coming at which a rule or a unit begins or ends.
+select concat_ws(':', (select sum(v.n) from gis.version v where v.layer = 'cells'), (select max(r.id) from cases.rule r),
+  (select count(*) from cases.rule r where lower(r.valid) <= statement_timestamp()),
+  (select count(*) from cases.rule r where upper(r.valid) <= statement_timestamp()),
+  (select md5(string_agg(u::text, ',' order by u.id)) from layers.unit u),
+  (select count(*) from layers.unit u where u.dissolved_at <= statement_timestamp()),
+  (select count(*) from layers.unit u where u.founded_at <= statement_timestamp()),
+  layers.edition_at(null));
