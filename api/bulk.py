@@ -47,10 +47,10 @@ def assign(
     Example: wanmi assign requests.parquet assigned.parquet --crs 4326
     """
     from api.gridfiles import instant
-    from cases.bulk import ANSWERS, Plan, assign_file, prepare
+    from cases.bulk import Plan, assign_file, prepare
     from cases.bulk_read import Columns, columns_of, open_source
     from cases.bulk_write import finish
-    from cases.standing import read_standing
+    from cases.standing import COLUMNS, read_standing
     from gis.errors import Invalid
 
     settings: Settings = context.obj
@@ -61,7 +61,7 @@ def assign(
         said = Columns(x=x, y=y, class_code=class_code, condition_no=condition, component_code=component, srid=crs)
         meant = columns_of(file, said, profile.srid)
         kept = _listed(keep, [*file.names, *([file.geometry] if file.geometry else [])], "keep")
-        plan = Plan(columns=meant, keep=kept, answers=_listed(columns, ANSWERS, "columns"), prefix=prefix, folder="")
+        plan = Plan(columns=meant, keep=kept, answers=_listed(columns, COLUMNS, "columns"), prefix=prefix, folder="")
         _refuse_taken(plan, file.path)
         with stages.stage("standing", "grid, rules and components", "网格、规则与部件"), connected.connect() as conn:
             standing = read_standing(conn, profile, instant(at, profile) if at else None)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -31,11 +31,6 @@ from gis.crs import to_city
 from gis.errors import Conflict, unfit
 from gis.locate import OUTSIDE
 
-#: What is added to each row.
-ANSWERS = (
-    *("cell_code", "community_code", "street_code", "district_code", "placed"),
-    *("unit", "assisting", "basis", "resolved_by", "rule", "zones"),
-)
 REASONS = {
     "no_place": "its coordinates are missing or are no place | 坐标缺失或不是有效位置",
     "outside": "outside the grid | 不在网格范围内",
@@ -51,7 +46,7 @@ class Plan:
 
     columns: Columns
     keep: tuple[str, ...]  #: columns of the file that are carried over
-    answers: tuple[str, ...]  #: of ANSWERS
+    answers: tuple[str, ...]  #: of COLUMNS of cases.standing
     prefix: str
     folder: str  #: of the parts
 
@@ -91,27 +86,26 @@ def assign_table(
         reports["condition_no"] = floats(table.column(columns.condition_no))
     frame = pd.DataFrame(reports, copy=False)
     found = assign_frame(frame, standing, threads=threads)
-    reason = np.where(there, np.where(found.cell == OUTSIDE, "outside", ""), "no_place")
     unknown, without = standing.strange(frame)
-    reason = np.where((reason == "") & unknown, "unknown_class", reason)
-    reason = np.where((reason == "") & without, "unknown_condition", reason)
-    bad = np.flatnonzero(reason != "")
+    reason = np.zeros(len(x), dtype=np.int8)  # 0, or the number of one of REASONS; the gravest is written last
+    for number, holds in ((4, without), (3, unknown), (2, found.cell == OUTSIDE), (1, ~there)):
+        reason[holds] = number
+    bad = np.flatnonzero(reason)
     refused = pd.DataFrame(
         {
             "row": bad,
             "x": x[bad],
             "y": y[bad],
             "class_code": frame["class_code"].iloc[bad].astype(object).to_numpy() if "class_code" in frame else None,
-            "reason": reason[bad],
+            "reason": np.array(list(REASONS), dtype=object)[reason[bad] - 1],
         }
     )
-    answers = found.frame()
-    arrays = [_arrow(answers[name]) for name in plan.answers]
+    arrays = [_arrow(*found.column(name)) for name in plan.answers]
     kept = table.select([name for name in plan.keep if name in table.column_names])
     names = [*kept.column_names, *(plan.prefix + name for name in plan.answers)]
     whole = pa.Table.from_arrays([*kept.columns, *arrays], names=names)
     whole = whole.replace_schema_metadata(_kept_metadata(table, kept))
-    return (whole if not len(bad) else whole.filter(pa.array(reason == ""))), refused
+    return (whole if not len(bad) else whole.filter(pa.array(reason == 0))), refused
 
 
 def _kept_metadata(table: pa.Table, kept: pa.Table) -> dict[bytes, bytes] | None:
@@ -128,10 +122,11 @@ def _numbers(table: pa.Table, columns: Columns) -> tuple[Any, Any]:
     return tuple(floats(table.column(name)) for name in (columns.x, columns.y))
 
 
-def _arrow(column: pd.Series) -> pa.DictionaryArray:
-    codes = column.cat.codes.to_numpy(dtype=np.int32)
-    names = pa.array([str(name) for name in column.cat.categories], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
+def _arrow(numbers: Any, names: Sequence[str]) -> pa.DictionaryArray:
+    lacking = numbers < 0
+    return pa.DictionaryArray.from_arrays(
+        pa.array(numbers, mask=lacking if lacking.any() else None), pa.array(names, pa.string())
+    )
 
 
 # ── parts ────────────────────────────────────────
@@ -161,7 +156,8 @@ def _write_part(
         for table in tables:
             answered, refused = assign_table(table, plan, standing)
             if writer is None:
-                writer = pq.ParquetWriter(beside, answered.schema, compression="lz4", use_dictionary=True)
+                texts = [field.name for field in answered.schema if pa.types.is_dictionary(field.type)]
+                writer = pq.ParquetWriter(beside, answered.schema, compression="lz4", use_dictionary=texts)
             writer.write_table(answered.cast(writer.schema))
             rows += len(answered)
             if len(refused):

@@ -23,7 +23,7 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from cases.responsible import BODIES, LEVELS, Outcome, prefixes, responsible
+from cases.responsible import BODIES, Outcome, prefixes, responsible
 from cases.rule_check import Duty
 from cases.rules import rules_at
 from gis.crs import city_crs, snap
@@ -34,6 +34,9 @@ from grids.city import City
 
 Ints = NDArray[np.int32]
 PLACED = ("inside", "nearest", "outside")
+CODES = {"cell_code": 15, "community_code": 12, "street_code": 9, "district_code": 6}  #: digits
+#: What a row is answered.
+COLUMNS = (*CODES, "placed", "unit", "assisting", "basis", "resolved_by", "rule", "zones")
 Pairs = tuple[tuple[str | None, str | None], ...]
 WIDER = 1.001  #: of a tolerance: what lies beyond this lies beyond it for certain
 _LOCK = threading.Lock()  #: while an outcome gets its number
@@ -57,6 +60,7 @@ class Standing:
     classes: Mapping[str, frozenset[int]]  #: of the catalogue, with their filing conditions
     _known: dict[Any, int] = field(default_factory=dict)  #: number of the outcome of what was asked before
     _numbers: dict[Outcome, int] = field(default_factory=dict)
+    _levels: dict[str, tuple[Ints, Sequence[str]]] = field(default_factory=dict)
 
     @cached_property
     def locator(self) -> Locator:
@@ -68,6 +72,39 @@ class Standing:
         """Of the cells."""
         codes: NDArray[np.object_] = self.cells["code"].to_numpy(dtype=object)
         return codes
+
+    def names_of(self, level: str) -> tuple[Ints, Sequence[str]]:
+        """For each cell the number of its code at a level of CODES, and for OUTSIDE, at the end, -1; and the codes."""
+        known = self._levels.get(level)
+        if known is None:
+            names, number = np.unique([code[: CODES[level]] for code in self.codes.tolist()], return_inverse=True)
+            known = self._levels[level] = np.append(number, -1).astype(np.int32), names.tolist()
+        return known
+
+    @cached_property
+    def zone_sets_of_cells(self) -> tuple[list[tuple[int, ...]], Ints]:
+        """Sets of zones (numbers of rules), and for each cell the number of the set that its whole ground lies in; -1
+        where a zone's border runs through it or along it.
+        """
+        sets: dict[tuple[int, ...], int] = {(): 0}
+        held: dict[int, list[int]] = {}
+        mixed: set[int] = set()
+        shapes = self.cells.geometry.to_numpy()
+        for _, numbers in self.zones:
+            for number in numbers:
+                zone = self.rules[number].zone
+                shapely.prepare(zone)
+                near = self._tree.query(zone, predicate="intersects")
+                whole = shapely.contains_properly(zone, shapes[near])
+                mixed.update(near[~whole].tolist())
+                for cell in near[whole].tolist():
+                    held.setdefault(cell, []).append(number)
+        of = np.zeros(len(shapes) + 1, dtype=np.int32)
+        for cell, several in held.items():
+            of[cell] = sets.setdefault(tuple(several), len(sets))
+        of[list(mixed)] = -1
+        of[OUTSIDE] = -1  # the last: a place without a cell may lie in a zone all the same
+        return list(sets), of
 
     @cached_property
     def contexts(self) -> tuple[Ints, tuple[str, ...]]:
@@ -221,36 +258,28 @@ class Assigned:
     placed: NDArray[np.int8]  #: number of PLACED
     outcome: Ints  #: number of an Outcome
 
+    def column(self, name: str) -> tuple[Ints, Sequence[str]]:
+        """One of COLUMNS: the number of each row's value, -1 for none, and the values."""
+        if name == "placed":
+            return self.placed.astype(np.int32), PLACED
+        if name in CODES:
+            numbers, names = self.standing.names_of(name)
+            return numbers[self.cell], names  # of OUTSIDE the last one
+        values = [getattr(one, name) for one in self.standing.outcomes]
+        texts = [";".join(value) if isinstance(value, tuple) else value for value in values]
+        names = sorted({text for text in texts if text is not None})
+        of = {text: n for n, text in enumerate(names)}
+        numbers = np.array([-1 if text is None else of[text] for text in texts], dtype=np.int32)
+        return numbers[self.outcome] if len(numbers) else self.outcome, names
+
     def frame(self) -> pd.DataFrame:
-        """The answers in words, as categories: cell_code, district_code … community_code, placed, unit, basis,
-        resolved_by, rule, assisting and zones (several with ``;`` between)."""
-        columns: dict[str, Any] = {"cell_code": _categorical(self.cell, categories=self.standing.codes)}
-        for level, digits in LEVELS.items():
-            columns[f"{level}_code"] = _shortened(self.standing.codes, self.cell, digits)
-        columns["placed"] = _categorical(self.placed, categories=list(PLACED))
-        outcomes = self.standing.outcomes
-        for name in ("unit", "basis", "resolved_by", "rule"):
-            columns[name] = _category([getattr(one, name) for one in outcomes], self.outcome)
-        for name in ("assisting", "zones"):
-            columns[name] = _category([";".join(getattr(one, name)) for one in outcomes], self.outcome)
+        """The answers as categories, in the order of COLUMNS; several units or rules with ``;`` between."""
+        columns: dict[str, Any] = {}
+        for name in COLUMNS:
+            numbers, names = self.column(name)
+            values: Any = np.array(names, dtype=object)
+            columns[name] = pd.Categorical.from_codes(numbers, categories=values)
         return pd.DataFrame(columns)
-
-
-def _categorical(codes: Any, categories: Any) -> Any:
-    return pd.Categorical.from_codes(codes, categories=categories)
-
-
-def _shortened(codes: NDArray[np.object_], cell: Ints, digits: int) -> Any:
-    names, number = np.unique(np.array([code[:digits] for code in codes], dtype=object), return_inverse=True)
-    of = np.append(number, -1).astype(np.int32)  # OUTSIDE is the last
-    return _categorical(of[cell], categories=names)
-
-
-def _category(values: Sequence[str | None], number: Ints) -> Any:
-    names = sorted({value for value in values if value is not None})
-    of = {name: n for n, name in enumerate(names)}
-    codes = np.array([-1 if value is None else of[value] for value in values], dtype=np.int32)
-    return _categorical(codes[number] if len(codes) else number, categories=names)
 
 
 def read_components(
@@ -314,7 +343,7 @@ def assign_frame(
     context = np.append(contexts, 0)[cell]
     classes, class_number = _numbered(reports, "class_code", len(x))
     conditions, condition_number = _numbered(reports, "condition_no", len(x))
-    zone_sets, zone_number = _zone_sets(standing, x, y, threads)
+    zone_sets, zone_number = _zone_sets(standing, cell, placed, x, y, threads)
     known = standing._pairs if components is None else _pairs_of(components)
     pairs, pair_number = _pair_numbers(known, reports, len(x))
     sizes = (len(classes), len(conditions), len(first), len(zone_sets), len(pairs))
@@ -364,22 +393,29 @@ def _numbered(reports: pd.DataFrame, name: str, many: int) -> tuple[list[Any], I
     return [*plain, None], np.where(codes < 0, len(plain), codes).astype(np.int32)
 
 
-def _zone_sets(standing: Standing, x: Any, y: Any, threads: int | None) -> tuple[list[tuple[int, ...]], Ints]:
+def _zone_sets(
+    standing: Standing, cell: Ints, placed: Any, x: Any, y: Any, threads: int | None
+) -> tuple[list[tuple[int, ...]], Ints]:
     """The different sets of zones (numbers of rules) that places lie in, and the number of each place's."""
-    sets: list[tuple[int, ...]] = [()]
-    number = np.zeros(len(x), dtype=np.int32)
-    found = [locator.locate(x, y, threads=threads) for locator, _ in standing.zones]
-    if not found:
-        return sets, number
-    hit = np.flatnonzero(np.any(np.array(found) != OUTSIDE, axis=0))
-    if len(hit):
-        rows, inverse = np.unique(np.array([row[hit] for row in found]), axis=1, return_inverse=True)
-        for column in rows.T.tolist():
-            sets.append(
-                tuple(numbers[row] for row, (_, numbers) in zip(column, standing.zones, strict=True) if row != OUTSIDE)
-            )
-        number[hit] = inverse.reshape(-1) + 1
-    return sets, number
+    known, of = standing.zone_sets_of_cells
+    number = of[cell]
+    number[placed == 1] = -1  # beside the cell, not in it
+    unsure = np.flatnonzero((number < 0) & (cell != OUTSIDE))
+    number[cell == OUTSIDE] = 0
+    if not len(unsure):
+        return known, number
+    sets = {several: n for n, several in enumerate(known)}
+    found = [locator.locate(x[unsure], y[unsure], threads=threads) for locator, _ in standing.zones]
+    key = np.zeros(len(unsure), dtype=np.int64)
+    for row, (locator, _) in zip(found, standing.zones, strict=True):
+        _, key = np.unique(key * (locator.count + 1) + row + 1, return_inverse=True)
+    _, first = np.unique(key, return_index=True)
+    meant = [
+        tuple(numbers[row[at]] for row, (_, numbers) in zip(found, standing.zones, strict=True) if row[at] != OUTSIDE)
+        for at in first.tolist()
+    ]
+    number[unsure] = np.array([sets.setdefault(several, len(sets)) for several in meant], dtype=np.int32)[key]
+    return list(sets), number
 
 
 def _pairs_of(components: pd.DataFrame) -> tuple[pd.Index, Ints, Pairs]:

@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import Connection
 
 from cases import bulk, bulk_read
-from cases.bulk import ANSWERS, BulkReport, Plan, assign_file, prepare
+from cases.bulk import BulkReport, Plan, assign_file, prepare
 from cases.bulk_read import Columns, Source, columns_of, open_source
 from cases.bulk_write import finish
 from cases.cluster import assign_on_cluster
-from cases.standing import Standing, read_standing
+from cases.standing import COLUMNS, Standing, read_standing
 from gis.crs import GEODETIC, transform
 from gis.errors import Conflict, Invalid, Unavailable, UnfitFile
 from grids.city import City
@@ -63,7 +63,7 @@ def run(
     meant = columns_of(file, said or Columns(srid=SRID), SRID)
     keep = (*file.names, *([file.geometry] if file.geometry else []))
     plan = prepare(
-        file, out, Plan(columns=meant, keep=keep, answers=ANSWERS, prefix="", folder=""), standing.mark, overwrite=False
+        file, out, Plan(columns=meant, keep=keep, answers=COLUMNS, prefix="", folder=""), standing.mark, overwrite=False
     )
     work = more.pop("work", assign_file)
     report: BulkReport = work(file, plan, standing, progress=lambda *_: None, **more)
@@ -78,7 +78,7 @@ def answers_of(path: Path) -> pd.DataFrame:
         frame = pd.DataFrame(gpd.read_file(path))
     else:
         frame = pq.read_table(path).to_pandas()
-    plain = frame.sort_values("id", key=lambda column: column.astype(int))[list(ANSWERS)].astype(object)
+    plain = frame.sort_values("id", key=lambda column: column.astype(int))[list(COLUMNS)].astype(object)
     return plain.where(plain.notna(), "").astype(str).reset_index(drop=True)
 
 
