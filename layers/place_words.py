@@ -108,24 +108,24 @@ def is_latin(text: str) -> bool:
     return text.isascii() and any(letter.isalpha() for letter in text)
 
 
-def take_apart(said: str, areas: Sequence[tuple[str, str]], *, loosely: bool = False) -> Saying:
+def take_apart(said: str, areas: Sequence[tuple[str, str]], *, short: bool = False, things: bool = False) -> Saying:
     """A saying as its parts. ``areas``: code and name of the city's areas, and "" for the province.
 
-    ``loosely``: areas also without the word for their level, with which many roads begin as well; and a thing that is
+    ``short``: areas also without the word for their level, with which many roads begin as well. ``things``: what is
     said to be there (38号门口路灯) is left out, though it may be part of a name. What is left after areas, number and
     hints is the name; a saying of areas only is the name of the smallest.
     """
     words = unicodedata.normalize("NFKC", said).strip()[:LONGEST]
     rest = re.sub(r"[()（）,，。;；:：'’\"“”]", " ", words.lower())
     rest = re.sub(r"\s+", " " if is_latin(rest.replace(" ", "")) else "", rest).strip()
-    rest, thing = _without(rest, _THING) if loosely else (rest, False)
+    rest, thing = _without(rest, _THING) if things else (rest, False)
     rest, direction, distance = _hints(rest)
     rest, near = _without(rest, _NEAR)
     near = near or thing
     if direction is None and near:
         rest, direction, more = _hints(rest)
         distance = distance or more
-    found, rest = _areas(rest, areas, loosely)
+    found, rest = _areas(rest, areas, short)
     two = _two_roads(rest)
     if two:
         return Saying(

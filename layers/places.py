@@ -173,12 +173,13 @@ def find_places(
         )
     saying = take_apart(said, areas)
     found = _answers(conn, saying, most)
-    if (not found or found[0].sure < PLAIN) and len(saying.names) == 1:
-        other = take_apart(said, areas, loosely=True)
-        if other != saying:
-            more = _answers(conn, other, most)
-            if more and (not found or more[0].sure > found[0].sure):
-                return other, more
+    for reading in ({"things": True}, {"short": True}, {"short": True, "things": True}):
+        if (found and found[0].sure >= PLAIN) or len(saying.names) > 1:
+            break
+        other = take_apart(said, areas, **reading)
+        more = _answers(conn, other, most) if other != saying else []
+        if more and (not found or more[0].sure > found[0].sure):
+            saying, found = other, more
     return saying, found
 
 

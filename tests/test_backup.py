@@ -85,7 +85,7 @@ def fingerprint(server: Access, city: str) -> dict[str, str]:
             found[table] = digest.hexdigest()
         for what, statement in {
             "columns": "select attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull, "
-            "attgenerated, col_description(attrelid, attnum) from pg_attribute where attnum > 0",
+            "attgenerated, col_description(attrelid, attnum) from pg_attribute where attnum > 0 and not attisdropped",
             "constraints": "select conrelid::regclass::text, conname, pg_get_constraintdef(oid), condeferrable "
             "from pg_constraint where conrelid <> 0",
             "functions": "select oid::regprocedure::text, prosrc from pg_proc",

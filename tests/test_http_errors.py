@@ -149,7 +149,7 @@ def test_methods_that_an_address_does_not_take(door: Door) -> None:
         for method, path in [
             ("PUT", "/cases"),
             ("DELETE", "/cases/20260302000001"),
-            ("POST", "/locate"),
+            ("PUT", "/locate"),
             ("PATCH", "/city"),
         ]:
             refused(client.request(method, path), 405, "NotAllowed")
