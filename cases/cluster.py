@@ -61,7 +61,7 @@ def assign_on_cluster(
     cluster = None
     try:
         if scheduler is None:
-            cluster = _dask.LocalCluster(threads_per_worker=1, processes=True, dashboard_address=None)
+            cluster = _dask.LocalCluster(threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0")
         client = _dask.Client(cluster or scheduler, timeout=20)
     except (OSError, TimeoutError) as error:
         raise Unavailable(

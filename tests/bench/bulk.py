@@ -162,7 +162,7 @@ def dask(
     """One worker, two workers, and one of two killed midway."""
     seconds = {}
     for workers in (1, 2):
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
             far = {"work": assign_on_cluster, "scheduler": cluster.scheduler_address}
             run(path, out, city, standing, **far)
             seconds[workers] = float(np.median([run(path, out, city, standing, **far)[0] for _ in range(3)]))
@@ -173,7 +173,7 @@ def dask(
     many.mkdir()
     for n in range(repeat):
         (many / f"{n:04}.parquet").symlink_to(path)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         far = {"work": assign_on_cluster, "scheduler": cluster.scheduler_address}
         whole, _ = run(many, out, city, standing, **far)
         total, struck = rows * repeat, []
