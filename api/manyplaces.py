@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from gis.locate import OUTSIDE
 
 router = APIRouter(tags=["places"])
 MOST_POINTS = 10_000
+CODE = re.compile("[0-9]{16,17}")  #: of a component; no other text names one
 FIELDS = ("lon", "lat", "class", "condition", "component")
 KINDS = ("application/json", "application/x-ndjson", "text/csv")
 EXAMPLE = [{"lon": 109.0235, "lat": 32.698, "class": "E0102"}]
@@ -91,7 +93,7 @@ def locate_many(
     with house.begin_asking() as conn:
         who.reader(conn)
         standing = current_standing(house, conn)
-        named = sorted({one["component"] for one in points if one["component"] is not None})
+        named = sorted({one["component"] for one in points if CODE.fullmatch(one["component"] or "")})
         components = read_components(conn, codes=named) if named else None
     data = {"items": answers(points, standing, components, crs), "simulated": house.city.simulated}
     return tagged(request, ManyPlaced, data, private=house.reading == "accounts")
@@ -196,7 +198,7 @@ def _point(row: Any, number: int) -> dict[str, Any]:
         value = row.get(name)
         try:
             point[name] = math.nan if value in (None, "") or isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise _unfit(number, f"{name} is no number: {str(value)[:40]!r}", f"{name} 不是数字") from None
     for name in ("class", "component"):
         value = row.get(name)
@@ -208,7 +210,7 @@ def _point(row: Any, number: int) -> dict[str, Any]:
         point["condition"] = None if value in (None, "") else int(value)
         if isinstance(value, bool | float) or (point["condition"] is not None and abs(point["condition"]) > 9999):
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _unfit(number, f"condition is no number: {str(value)[:40]!r}", "condition 不是立案条件序号") from None
     return point
 

@@ -62,9 +62,11 @@ def test_a_point_that_cannot_be_answered_says_why_and_the_others_are_answered(do
         {**degrees(50, 50), "class": "E0102", "condition": 99},
         POINTS[0],
         {"lon": 500.0, "lat": 95.0},
+        {**degrees(50, 50), "component": "\0\ud800"},
+        {**degrees(50, 50), "class": "E\0"},
     ]
     found = ask(door, odd).json()["items"]
-    refused = ["no_place", "outside", "unknown_class", "unknown_condition", None, "no_place"]
+    refused = ["no_place", "outside", "unknown_class", "unknown_condition", None, "no_place", None, "unknown_class"]
     assert [one["refused"] for one in found] == refused
 
 
@@ -88,6 +90,8 @@ def test_a_rule_or_a_unit_that_changes_is_heard_of_at_once(door: Door) -> None:
         ([{**POINTS[0], "class": 5}], "application/json", "class is no text"),
         ([{**POINTS[0], "condition": 1.5}], "application/json", "condition is no number"),
         ([{**POINTS[0], "condition": True}], "application/json", "condition is no number"),
+        (b'[{"lon": 1%s, "lat": 1}]' % (b"0" * 400), "application/json", "lon is no number"),
+        (b'[{"lon": 1, "lat": 1, "condition": Infinity}]', "application/json", "condition is no number"),
         ("x,y\n1,2\n", "text/csv", "no columns lon and lat"),
         ("{}\nnothing", "application/x-ndjson", "point 2: it is no JSON"),
         ("<a/>", "text/xml", "is not taken"),
