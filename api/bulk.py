@@ -47,7 +47,7 @@ def assign(
     Example: wanmi assign requests.parquet assigned.parquet --crs 4326
     """
     from api.gridfiles import instant
-    from cases.bulk import Plan, assign_file, prepare
+    from cases.bulk import Plan, alone, assign_file, prepare
     from cases.bulk_read import Columns, columns_of, open_source
     from cases.bulk_write import finish
     from cases.standing import COLUMNS, read_standing
@@ -66,7 +66,7 @@ def assign(
         with stages.stage("standing", "grid, rules and components", "网格、规则与部件"), connected.connect() as conn:
             standing = read_standing(conn, profile, instant(at, profile) if at else None)
         plan = prepare(file, out, plan, standing.mark, overwrite=overwrite)
-        with stages.stage("assign", "assigning", "批量定位"):
+        with alone(plan), stages.stage("assign", "assigning", "批量定位"):
             progress = _progress(stages)
             if engine == "dask":
                 from cases.cluster import assign_on_cluster

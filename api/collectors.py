@@ -15,7 +15,6 @@ from layers.responsibility import FAULTS, Fault, errors_of
 
 collectors = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 SHOWN = 8
-TABLES = (".csv", ".xlsx")
 
 
 @collectors.callback()
@@ -65,10 +64,11 @@ def export_grids(
     from gis.errors import Invalid
     from gis.written import write_vector
     from layers.responsibility import responsibility_polygons, write_table
+    from layers.sheet_file import WRITTEN
 
     settings: Settings = context.obj
     with opened(context, city, loaded=True) as (engine, profile, _, _), engine.connect() as conn:
-        if file.suffix.lower() not in TABLES:
+        if file.suffix.lower() not in WRITTEN:
             shapes = responsibility_polygons(conn, profile.srid)
             shapes["simulated"] = profile.simulated
             write_vector(shapes, file, overwrite=overwrite)

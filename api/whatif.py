@@ -17,7 +17,7 @@ from api.maps import OfflineMap
 from api.publishing import Published, publish_grid
 from api.rules import fault_lines
 from cases.rule_check import errors_of
-from cases.rules import TABLES, RuleReport, import_rules
+from cases.rules import RuleReport, import_rules
 from cases.what_if import Compared, by_units, compare_after, stage_before
 from gis.crs import GEODETIC
 from gis.db import query
@@ -30,6 +30,7 @@ from grids.areas import AREAS, CELLS, load_cells, read_communities
 from grids.city import City
 from grids.redraw import under_areas
 from layers.follow import MovedComponent, replace_cells
+from layers.sheet_file import TABLES
 
 Line = tuple[str, str]
 SHOWN = 15

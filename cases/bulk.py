@@ -9,12 +9,14 @@ folder that was asked for. Parts do not depend on each other: several threads, o
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -194,16 +196,26 @@ def parts_there(folder: Path) -> dict[int, tuple[int, int]]:
 def prepare(source: Source, out: Path, plan: Plan, mark: str, *, overwrite: bool) -> Plan:
     """Make the folder of the parts beside ``out``, or find the one of an interrupted run of the very same.
 
-    ``mark`` tells apart what answers rest on. Conflict where ``out`` is there, or the parts are those of another run.
+    ``mark`` tells apart what answers rest on. Conflict where ``out`` or its table of refused rows is there, where it
+    is the source or lies in it, or where the parts are those of another run.
     """
-    if out.exists() and not overwrite:
+    if source.path.resolve() in (out.resolve(), *out.resolve().parents):
         raise Conflict(
-            f"{out} is there already",
-            f"{out} 已存在",
-            mend="choose another name, or give --overwrite",
-            mend_zh="请换一个名称，或加 --overwrite",
+            f"{out} is what is read, or lies in it",
+            f"{out} 即输入数据，或位于其中",
+            mend="choose a name elsewhere",
+            mend_zh="请将结果写到别处",
             file=out,
         )
+    for path in (out, rejected_of(out)):
+        if path.exists() and not overwrite:
+            raise Conflict(
+                f"{path} is there already",
+                f"{path} 已存在",
+                mend="choose another name, or give --overwrite",
+                mend_zh="请换一个名称，或加 --overwrite",
+                file=path,
+            )
     if not out.parent.is_dir():
         raise unfit(out, f"cannot be written: there is no folder {out.parent}", f"无法写入：目录 {out.parent} 不存在",
                     mend="make the folder first", mend_zh="请先建立该目录")  # fmt: skip
@@ -223,10 +235,33 @@ def prepare(source: Source, out: Path, plan: Plan, mark: str, *, overwrite: bool
             folder=folder,
         )
     folder.mkdir(exist_ok=True)
-    for stray in folder.glob(".part-*"):
-        stray.unlink(missing_ok=True)
     token.write_text(json.dumps({"fingerprint": fingerprint}))
     return Plan(**{**vars(plan), "folder": str(folder)})
+
+
+def rejected_of(out: Path) -> Path:
+    """The table of the rows that are refused."""
+    return out.with_name(f"{out.stem}.rejected.csv")
+
+
+@contextmanager
+def alone(plan: Plan) -> Iterator[None]:
+    """Nobody else works on the same parts while the block runs; Conflict where somebody does."""
+    folder = Path(plan.folder)
+    with (folder / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                "another run is at the same file",
+                "另一进程正在处理同一文件",
+                mend="wait for it, or choose another name",
+                mend_zh="请等待其完成，或换一个名称",
+                folder=folder,
+            ) from None
+        for stray in folder.glob(".part-*"):  # of one that was killed
+            stray.unlink(missing_ok=True)
+        yield
 
 
 def assign_file(

@@ -106,7 +106,8 @@ def open_source(path: Path, *, encoding: str | None = None, part_rows: int = PAR
 
 
 def _open_parquet(path: Path, part_rows: int) -> Source:
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    found = [path] if not path.is_dir() else path.rglob("*.parquet")
+    files = sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts))
     if not files:
         raise unfit(
             path,

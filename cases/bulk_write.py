@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
-from cases.bulk import BulkReport, Plan
+from cases.bulk import BulkReport, Plan, rejected_of
 from cases.bulk_read import BATCH_ROWS, floats, points
 
 
@@ -22,7 +22,7 @@ def finish(plan: Plan, out: Path, report: BulkReport, *, overwrite: bool) -> Non
     folder = Path(plan.folder)
     parts = sorted(folder.glob("part-*.parquet"))
     rejected = sorted(folder.glob("part-*.rejected.csv"))
-    reject = out.with_name(f"{out.stem}.rejected.csv")
+    reject = rejected_of(out)
     outputs = [out]
     if rejected:
         beside = folder / "rejected.csv"
@@ -36,7 +36,7 @@ def finish(plan: Plan, out: Path, report: BulkReport, *, overwrite: bool) -> Non
         reject.unlink(missing_ok=True)
     beside = folder / f"whole{out.suffix.lower()}"
     if not out.suffix:
-        for path in [*folder.glob("*.json"), *rejected]:
+        for path in [*folder.glob("*.json"), *rejected, folder / "run.lock"]:
             path.unlink()
         if out.exists() and overwrite:
             shutil.rmtree(out) if out.is_dir() else out.unlink()

@@ -28,7 +28,7 @@ from gis.formats import read_vector
 from gis.history import record_change
 from gis.written import write_vector
 from grids.city import City
-from layers.sheet_file import read_file, write_file
+from layers.sheet_file import TABLES, WRITTEN, read_file, write_file
 
 #: The columns of a table and how else people call them; the first is what is written.
 COLUMNS = {
@@ -46,7 +46,6 @@ LEAST_ZONE_M2 = 1.0  #: less is no ground
 UNSAID = object()  #: the table has no column of polygons: what a rule has stays
 POLYGON = "polygon"  #: what a table says in the column zone: the rule has a polygon, which stays as it is
 FIELDS = ("class_prefix", "condition_no", "area_prefix", "roles", "zone", "source_document", "source_on")
-TABLES = (".csv", ".xlsx", ".xlsm", ".txt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,7 @@ def write_rules_file(conn: Connection, city: City, path: Path, *, at: datetime |
     Returns the rows. Invalid where the file is there and ``overwrite`` is not said.
     """
     rules = rules_at(conn, at)
-    if path.suffix.lower() not in TABLES:
+    if path.suffix.lower() not in WRITTEN:
         zones = [rule for rule in rules if rule.zone is not None]
         if not zones:
             raise Invalid(

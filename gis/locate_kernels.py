@@ -212,33 +212,31 @@ def judge_tiles(xy, edge, row_of, count, group_firsts, group_rows, x0, y0, per_t
             at += 1
         first_row, last_row = _span((low - y0) * per_tile, (high - y0) * per_tile, rows)
         first_column, last_column = _span((west - x0) * per_tile, (east - x0) * per_tile, columns)
-        # The edges by the row of tiles in which they begin to cross middles: counted, then listed.
-        counts = np.zeros(last_row - first_row + 2, dtype=np.int64)
-        for n in range(first, at):
-            e = edge[n]
-            for row in range(
-                max(first_row, np.int64((min(xy[e, 1], xy[e + 1, 1]) - y0) * per_tile) - 1),
-                min(last_row, np.int64((max(xy[e, 1], xy[e + 1, 1]) - y0) * per_tile) + 1) + 1,
-            ):
-                middle = y0 + (row + 0.5) / per_tile
-                if (xy[e, 1] <= middle) != (xy[e + 1, 1] <= middle):
-                    counts[row - first_row + 1] += 1
-        counts = np.cumsum(counts)
-        crossing = np.empty(counts[-1], dtype=np.int32)
-        place = counts[:-1].copy()
-        for n in range(first, at):
-            e = edge[n]
-            for row in range(
-                max(first_row, np.int64((min(xy[e, 1], xy[e + 1, 1]) - y0) * per_tile) - 1),
-                min(last_row, np.int64((max(xy[e, 1], xy[e + 1, 1]) - y0) * per_tile) + 1) + 1,
-            ):
-                middle = y0 + (row + 0.5) / per_tile
-                if (xy[e, 1] <= middle) != (xy[e + 1, 1] <= middle):
-                    crossing[place[row - first_row]] = e
-                    place[row - first_row] += 1
+        # The edges that cross the middle of each row of tiles: counted, then listed.
+        starts = np.zeros(last_row - first_row + 2, dtype=np.int64)
+        crossing = np.empty(0, dtype=np.int32)
+        for listing in (False, True):
+            if listing:
+                starts = np.cumsum(starts)
+                crossing = np.empty(starts[-1], dtype=np.int32)
+                place = starts[:-1].copy()
+            for n in range(first, at):
+                e = edge[n]
+                lower, upper = min(xy[e, 1], xy[e + 1, 1]), max(xy[e, 1], xy[e + 1, 1])
+                from_row = max(first_row, np.int64((lower - y0) * per_tile) - 1)
+                to_row = min(last_row, np.int64((upper - y0) * per_tile) + 1)
+                for row in range(from_row, to_row + 1):
+                    middle = y0 + (row + 0.5) / per_tile
+                    if (xy[e, 1] <= middle) == (xy[e + 1, 1] <= middle):
+                        continue
+                    if listing:
+                        crossing[place[row - first_row]] = e
+                        place[row - first_row] += 1
+                    else:
+                        starts[row - first_row + 1] += 1
         for row in range(first_row, last_row + 1):
             middle = y0 + (row + 0.5) / per_tile
-            here = crossing[counts[row - first_row] : counts[row - first_row + 1]]
+            here = crossing[starts[row - first_row] : starts[row - first_row + 1]]
             xs = np.empty(len(here))
             for n in range(len(here)):
                 e = here[n]

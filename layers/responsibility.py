@@ -26,7 +26,7 @@ from gis.history import record_change
 from gis.layer import read_geoframe
 from grids.areas import CELLS, load_responsibility
 from grids.coverage import shared_sides
-from layers.sheet_file import read_file, write_file
+from layers.sheet_file import TABLES, read_file, write_file
 
 COLUMNS = {
     "code": ("code", "grid", "责任网格", "责任网格编码", "责任网格编号"),
@@ -36,7 +36,6 @@ COLUMNS = {
     "collector": ("collector", "监督员", "监督员编码", "监督员编号"),
 }
 NEEDED = ("code", "cell_code")
-TABLES = (".csv", ".xlsx", ".xls")  #: any other file is one of polygons
 MOST = 0.5  #: a cell belongs to the polygon that holds more than this share of it
 WHOLE = 0.9  #: a polygon that holds less of its cell cuts it
 UNEVEN = 2.5  #: a grid with more than this times the mean of cells, or less than its inverse, is uneven

@@ -21,6 +21,8 @@ MOST_COLUMNS = 100
 MOST_MERGED = 200_000  #: cells under merges
 ERRORS = frozenset({"#REF!", "#N/A", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!"})
 ENCODINGS = ("utf-8-sig", "gb18030")
+TABLES = (".csv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")  #: read as tables; any other file as one of geometry
+WRITTEN = (".csv", ".xlsx")
 
 
 @dataclass(frozen=True)

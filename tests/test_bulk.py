@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection
 
 from cases import bulk, bulk_read
-from cases.bulk import BulkReport, Plan, assign_file, prepare
+from cases.bulk import BulkReport, Plan, alone, assign_file, prepare
 from cases.bulk_read import Columns, Source, columns_of, open_source
 from cases.bulk_write import finish
 from cases.cluster import assign_on_cluster
@@ -66,8 +66,9 @@ def run(
         file, out, Plan(columns=meant, keep=keep, answers=COLUMNS, prefix="", folder=""), standing.mark, overwrite=False
     )
     work = more.pop("work", assign_file)
-    report: BulkReport = work(file, plan, standing, progress=lambda *_: None, **more)
-    finish(plan, out, report, overwrite=False)
+    with alone(plan):
+        report: BulkReport = work(file, plan, standing, progress=lambda *_: None, **more)
+        finish(plan, out, report, overwrite=False)
     return report
 
 
@@ -231,9 +232,38 @@ def test_a_full_disk_leaves_no_half_part(
     monkeypatch.setattr(bulk.pq, "ParquetWriter", Full)
     with pytest.raises(OSError, match="No space"):
         run(tmp_path / "in.parquet", tmp_path / "out", standing)
-    assert [path.name for path in (tmp_path / ".out.parts").iterdir()] == ["run.json"]
+    assert [path.name for path in (tmp_path / ".out.parts").iterdir() if path.suffix != ".lock"] == ["run.json"]
     monkeypatch.undo()
     assert run(tmp_path / "in.parquet", tmp_path / "out", standing).rows == ROWS
+
+
+def test_two_runs_at_once_and_what_is_there_already_are_refused(
+    standing: Standing, asked: list[Question], tmp_path: Path
+) -> None:
+    table(asked[:100]).to_parquet(tmp_path / "in.parquet")
+
+    def meanwhile(file: Source, plan: Plan, standing: Standing, **more: Any) -> BulkReport:
+        with pytest.raises(Conflict, match="another run"):
+            run(tmp_path / "in.parquet", tmp_path / "out", standing)
+        return assign_file(file, plan, standing, **more)
+
+    assert run(tmp_path / "in.parquet", tmp_path / "out", standing, work=meanwhile).rows == 100
+    (tmp_path / "other.rejected.csv").write_text("somebody's")
+    for out in ("out", "other.parquet"):
+        with pytest.raises(Conflict, match="is there already"):
+            run(tmp_path / "in.parquet", tmp_path / out, standing)
+    assert (tmp_path / "other.rejected.csv").read_text() == "somebody's"
+
+
+def test_what_is_read_is_never_written_over(standing: Standing, asked: list[Question], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / ".hidden").mkdir(parents=True)
+    table(asked[:100]).to_parquet(folder / "a.parquet")
+    table(asked[:50]).to_parquet(folder / ".hidden" / "b.parquet")
+    assert open_source(folder).rows == 100
+    for out in (folder, folder / "out.parquet", folder / "a.parquet"):
+        with pytest.raises(Conflict, match="what is read"):
+            run(folder if out != folder / "a.parquet" else out, out, standing)
 
 
 # ── bad files ────────────────────────────────────────

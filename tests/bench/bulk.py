@@ -28,7 +28,7 @@ from distributed import LocalCluster
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
-from cases.bulk import Plan, assign_file, prepare
+from cases.bulk import Plan, alone, assign_file, prepare
 from cases.bulk_read import Columns, columns_of, open_source
 from cases.bulk_write import finish
 from cases.cluster import assign_on_cluster
@@ -37,7 +37,7 @@ from gis.crs import snap
 from gis.db import database_name
 from gis.settings import read_settings
 from grids.city import City, read_city
-from tests.bench.locator import peers_environment
+from tests.bench.calling import peers_environment
 
 ANSWERED = ("cell_code", "community_code", "street_code", "district_code", "unit", "rule")
 
@@ -67,9 +67,10 @@ def run(path: Path, out: Path, city: City, standing: Standing, work: Any = assig
     source = open_source(path, part_rows=more.pop("part_rows", 1_000_000))
     columns = columns_of(source, Columns(srid=city.srid), city.srid)
     plan = Plan(columns=columns, keep=("id",), answers=ANSWERED, prefix="", folder="")
-    plan = prepare(source, out, plan, "bench", overwrite=False)
-    report = work(source, plan, standing, **{"progress": lambda *_: None} | more)
-    finish(plan, out, report, overwrite=False)
+    plan = prepare(source, out, plan, "bench", overwrite=True)
+    with alone(plan):
+        report = work(source, plan, standing, **{"progress": lambda *_: None} | more)
+        finish(plan, out, report, overwrite=True)
     return time.monotonic() - started, report
 
 
@@ -131,7 +132,7 @@ def main() -> None:
 
 def sedona(standing: Standing, path: Path, folder: Path, rows: int, ours_s: float) -> None:
     """SedonaDB's join, from and to Parquet."""
-    place = peers_environment()
+    place = peers_environment("peers-locate.lock")
     if place is None:
         return
     shapes = pa.table({"code": standing.codes, "wkb": shapely.to_wkb(standing.cells.geometry.to_numpy())})

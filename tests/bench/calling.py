@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import platform
 import signal
 import socket
 import statistics
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ from typing import Any
 
 import httptools
 import uvloop
+
+from gis.environment import make
+from gis.settings import read_settings
 
 START_S = 60.0  #: within this a server must answer
 END_S = 20.0  #: and within this it must have ended
@@ -103,6 +108,19 @@ async def _until_healthy(port: int, health: str, child: subprocess.Popen[bytes])
                 return
         await asyncio.sleep(0.1)
     raise TimeoutError
+
+
+def peers_environment(lock: str) -> Path | None:
+    """The environment of peers, made from a lock of this folder; None, said why, where it cannot be made."""
+    path = Path(__file__).with_name(lock)
+    version = ".".join(platform.python_version_tuple()[:2])
+    place = read_settings().cache / f"{path.stem}-{version}-{zlib.crc32(path.read_bytes()):08x}"
+    try:
+        make(place, path)
+    except (SystemExit, OSError) as error:
+        print(f"  peers of {lock}: not measured; their environment could not be made: {error}")
+        return None
+    return place
 
 
 # ── requests ────────────────────────────────────────

@@ -25,7 +25,6 @@ import statistics
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -40,13 +39,12 @@ from sqlalchemy.exc import OperationalError
 
 from api.layers import LAYERS
 from gis.db import database_name
-from gis.environment import make
 from gis.server import memory_bytes
 from gis.settings import read_settings
 from gis.tiles import BUFFER, EXTENT
 from grids.city import City, read_city
 from layers.accounts import add_account, add_token
-from tests.bench.calling import Answer, Meter, Served, ask, get, measure, post, python, serving
+from tests.bench.calling import Answer, Meter, Served, ask, get, measure, peers_environment, post, python, serving
 
 CONNECTIONS_LOCATE = (1, 8, 50)
 CONNECTIONS_CASES = (1, 16)
@@ -330,13 +328,8 @@ def agreement(servers: dict[str, Served], layer: str, compared: list[Tile]) -> s
 @contextmanager
 def tipg(bench: Bench) -> Iterator[Served | None]:
     """tipg on the city's database, or None, said why, where its environment cannot be made."""
-    lock = Path(__file__).with_name("peers.lock")
-    version = ".".join(platform.python_version_tuple()[:2])
-    place = read_settings().cache / f"peers-{version}-{zlib.crc32(lock.read_bytes()):08x}"
-    try:
-        make(place, lock)
-    except (SystemExit, OSError) as error:
-        print(f"  tipg: not measured; its environment could not be made: {error}")
+    place = peers_environment("peers.lock")
+    if place is None:
         yield None
         return
     relations = sorted({f"served.{LAYERS[layer].relation}" for _, layer in TILES})

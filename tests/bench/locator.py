@@ -13,11 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +27,11 @@ from sqlalchemy.engine import make_url
 
 from gis.crs import snap
 from gis.db import database_name
-from gis.environment import make
 from gis.locate import Locator
 from gis.settings import read_settings
 from grids.areas import CELLS
 from grids.city import read_city
+from tests.bench.calling import peers_environment
 
 SRID = 4545
 ORIGIN = np.array([500_000.0, 3_600_000.0])
@@ -184,19 +182,6 @@ def stream(locator: Locator, west: float, side: float, most: int) -> None:
         many *= 10
 
 
-def peers_environment() -> Path | None:
-    """The peers' environment; None, said why, where it cannot be made."""
-    lock = Path(__file__).with_name("peers-locate.lock")
-    version = ".".join(platform.python_version_tuple()[:2])
-    place = read_settings().cache / f"locatepeers-{version}-{zlib.crc32(lock.read_bytes()):08x}"
-    try:
-        make(place, lock)
-    except (SystemExit, OSError) as error:
-        print(f"peers are not measured: their environment could not be made: {error}")
-        return None
-    return place
-
-
 def main() -> None:
     """Print all figures."""
     words = argparse.ArgumentParser()
@@ -205,7 +190,7 @@ def main() -> None:
     words.add_argument("--sets", default="small,large,holed,washington")
     words.add_argument("--no-peers", action="store_true")
     said = words.parse_args()
-    peers = None if said.no_peers else peers_environment()
+    peers = None if said.no_peers else peers_environment("peers-locate.lock")
     rng = np.random.default_rng(1)
     wanted = said.sets.split(",")
     with tempfile.TemporaryDirectory() as place:
