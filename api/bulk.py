@@ -47,7 +47,7 @@ def assign(
     Example: wanmi assign requests.parquet assigned.parquet --crs 4326
     """
     from api.gridfiles import instant
-    from cases.bulk import Plan, alone, assign_file, prepare
+    from cases.bulk import Plan, alone, assign_file, prepare, refuse_out
     from cases.bulk_read import Columns, columns_of, open_source
     from cases.bulk_write import finish
     from cases.standing import COLUMNS, read_standing
@@ -63,6 +63,7 @@ def assign(
         kept = _listed(keep, [*file.names, *([file.geometry] if file.geometry else [])], "keep")
         plan = Plan(columns=meant, keep=kept, answers=_listed(columns, COLUMNS, "columns"), prefix=prefix, folder="")
         _refuse_taken(plan, file.path)
+        refuse_out(file, out, kept, overwrite=overwrite)
         with stages.stage("standing", "grid, rules and components", "网格、规则与部件"), connected.connect() as conn:
             standing = read_standing(conn, profile, instant(at, profile) if at else None)
         plan = prepare(file, out, plan, standing.mark, overwrite=overwrite)

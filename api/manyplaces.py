@@ -164,9 +164,12 @@ def _points(body: bytes, kind: str) -> list[dict[str, Any]]:
     rows: Iterable[Any]
     if kind == "text/csv":
         reader = csv.DictReader(io.StringIO(text))
-        if not {"lon", "lat"} <= set(reader.fieldnames or ()):
+        if not {"lon", "lat"} <= set(_header(reader)):
             raise _unfit(None, "the CSV has no columns lon and lat", "CSV 缺少 lon、lat 列")
-        rows = list(reader)
+        try:
+            rows = list(reader)
+        except csv.Error as bad:
+            raise _unfit(None, f"the CSV cannot be read: {bad}", "CSV 无法读取") from None
     elif kind == "application/x-ndjson":
         rows = [_json(line, number) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     elif kind == "application/json":
@@ -180,16 +183,25 @@ def _points(body: bytes, kind: str) -> list[dict[str, Any]]:
     return [_point(row, number) for number, row in enumerate(rows, start=1)]
 
 
+def _header(reader: Any) -> list[str]:
+    try:
+        return list(reader.fieldnames or ())
+    except csv.Error as bad:
+        raise _unfit(None, f"the CSV cannot be read: {bad}", "CSV 无法读取") from None
+
+
 def _json(text: str, number: int | None) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # also a number of thousands of digits
         raise _unfit(number, "it is no JSON", "不是有效的 JSON") from None
 
 
 def _point(row: Any, number: int) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise _unfit(number, "it is no object", "不是对象")
+    if None in row:
+        raise _unfit(number, "it has more fields than the header", "字段多于表头")
     strange = sorted(str(name) for name in row.keys() - set(FIELDS))
     if strange:
         raise _unfit(number, f"there is no field {strange[0][:40]!r}", f"没有字段 {strange[0][:40]!r}")

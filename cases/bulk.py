@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from cases.bulk_read import BATCH_ROWS, Columns, Part, Source, category, floats, points, stream, tables_of
 from cases.standing import Standing, assign_frame
 from gis.crs import to_city
-from gis.errors import Conflict, unfit
+from gis.errors import Conflict, Invalid, unfit
 from gis.locate import OUTSIDE
 
 REASONS = {
@@ -84,13 +84,17 @@ def assign_table(
         column = getattr(columns, name)
         if column is not None:
             reports[name] = category(table.column(column))
+    unread = np.zeros(len(x), dtype=bool)
     if columns.condition_no is not None:
-        reports["condition_no"] = floats(table.column(columns.condition_no))
+        numbers = floats(table.column(columns.condition_no))
+        said = table.column(columns.condition_no).to_pandas().astype("string").str.strip().fillna("").to_numpy() != ""
+        unread = said & ~(numbers == np.floor(numbers))  # said, and no whole number
+        reports["condition_no"] = np.where(unread, np.nan, numbers)
     frame = pd.DataFrame(reports, copy=False)
     found = assign_frame(frame, standing, threads=threads)
     unknown, without = standing.strange(frame)
     reason = np.zeros(len(x), dtype=np.int8)  # 0, or the number of one of REASONS; the gravest is written last
-    for number, holds in ((4, without), (3, unknown), (2, found.cell == OUTSIDE), (1, ~there)):
+    for number, holds in ((4, without | unread), (3, unknown), (2, found.cell == OUTSIDE), (1, ~there)):
         reason[holds] = number
     bad = np.flatnonzero(reason)
     refused = pd.DataFrame(
@@ -193,11 +197,9 @@ def parts_there(folder: Path) -> dict[int, tuple[int, int]]:
     return found
 
 
-def prepare(source: Source, out: Path, plan: Plan, mark: str, *, overwrite: bool) -> Plan:
-    """Make the folder of the parts beside ``out``, or find the one of an interrupted run of the very same.
-
-    ``mark`` tells apart what answers rest on. Conflict where ``out`` or its table of refused rows is there, where it
-    is the source or lies in it, or where the parts are those of another run.
+def refuse_out(source: Source, out: Path, keep: Sequence[str], *, overwrite: bool) -> None:
+    """Raise Conflict where ``out`` or its table of refused rows is there, or lies in what is read; UnfitFile where it
+    cannot be written, Invalid where its format cannot hold a column.
     """
     if source.path.resolve() in (out.resolve(), *out.resolve().parents):
         raise Conflict(
@@ -219,6 +221,23 @@ def prepare(source: Source, out: Path, plan: Plan, mark: str, *, overwrite: bool
     if not out.parent.is_dir():
         raise unfit(out, f"cannot be written: there is no folder {out.parent}", f"无法写入：目录 {out.parent} 不存在",
                     mend="make the folder first", mend_zh="请先建立该目录")  # fmt: skip
+    nested = [name for name in keep if name in source.nested]
+    if nested and out.suffix.lower() not in ("", ".parquet", ".geoparquet"):
+        raise Invalid(
+            f"{out.suffix} cannot hold the column {nested[0]!r}, which is nested",
+            f"{out.suffix} 无法保存嵌套列 {nested[0]!r}",
+            mend="write .parquet, or leave it out with --keep",
+            mend_zh="请输出为 .parquet，或用 --keep 不保留该列",
+            field=nested[0],
+        )
+
+
+def prepare(source: Source, out: Path, plan: Plan, mark: str, *, overwrite: bool) -> Plan:
+    """Make the folder of the parts beside ``out``, or find the one of an interrupted run of the very same.
+
+    ``mark`` tells apart what answers rest on. Conflict where the parts are those of another run.
+    """
+    refuse_out(source, out, plan.keep, overwrite=overwrite)
     folder = out.parent / f".{out.name}.parts"
     files = sorted({part.path for part in source.parts}) or [str(source.path)]
     stats = [Path(file).stat() for file in files]

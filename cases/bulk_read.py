@@ -20,6 +20,7 @@ import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from gis.crs import crs_of, number_bounds
 from gis.errors import Invalid, unfit, unreadable
 
 PART_ROWS = 1_000_000
@@ -68,6 +69,7 @@ class Source:
     geometry: str | None
     srid: int | None  #: None: it does not say
     rows: int | None  #: None: not known before it is read
+    nested: tuple[str, ...] = ()  #: columns that only Parquet can hold
     parts: tuple[Part, ...]  #: of Parquet
     encoding: str = "utf-8"
 
@@ -98,6 +100,7 @@ def open_source(path: Path, *, encoding: str | None = None, part_rows: int = PAR
         raise unreadable(path, bad) from None
     crs = info["crs"]
     srid = None if crs is None else _srid(path, crs)
+    _want_points(path, [str(info["geometry_type"] or "none")])
     fields = tuple(str(name) for name in info["fields"])
     geometry = None if info["geometry_type"] is None else "geometry"
     return Source(
@@ -148,7 +151,17 @@ def _open_parquet(path: Path, part_rows: int) -> Source:
     assert first is not None
     geometry, srid = _geo(files[0], first)
     names = tuple(name for name in first.names if name != geometry)
-    return Source(path=path, kind="parquet", names=names, geometry=geometry, srid=srid, rows=rows, parts=tuple(parts))
+    nested = tuple(field.name for field in first if pa.types.is_nested(field.type))
+    return Source(
+        path=path,
+        kind="parquet",
+        names=names,
+        geometry=geometry,
+        srid=srid,
+        rows=rows,
+        parts=tuple(parts),
+        nested=nested,
+    )
 
 
 def _geo(path: Path, schema: Any) -> tuple[str | None, int | None]:
@@ -162,9 +175,23 @@ def _geo(path: Path, schema: Any) -> tuple[str | None, int | None]:
         crs = column.get("crs", "OGC:CRS84")
         if str(column["encoding"]).upper() != "WKB":
             return None, None
+        _want_points(path, list(column.get("geometry_types", ())))
         return str(geo["primary_column"]), None if crs is None else _srid(path, crs)
     except (ValueError, KeyError, TypeError) as bad:
         raise unreadable(path, bad) from None
+
+
+def _want_points(path: Path, kinds: Sequence[str]) -> None:
+    """Refuse a layer of which it is known that it holds no points."""
+    known = [kind for kind in kinds if not kind.startswith(("Unknown", "GeometryCollection", "none"))]
+    if known and not any(kind.startswith("Point") for kind in known):
+        raise unfit(
+            path,
+            f"holds {known[0]}, not points",
+            f"的几何类型为 {known[0]}，不是点",
+            mend="take points (QGIS: Point on surface, or Multipart to singleparts)",
+            mend_zh="请使用点图层（QGIS：面内点，或多部件转单部件）",
+        )
 
 
 def _srid(path: Path, crs: Any) -> int | None:
@@ -192,6 +219,16 @@ def columns_of(source: Source, said: Columns, city_srid: int) -> Columns:
     """Which columns say what: as said, else by how they are usually called. Invalid where the place or its system is
     not known: what a file does not say is asked for, not guessed.
     """
+    twice = sorted({name for name in source.names if source.names.count(name) > 1})
+    if twice:
+        raise unfit(
+            source.path,
+            f"has the column {twice[0]!r} twice",
+            f"的列 {twice[0]!r} 重复",
+            mend="give each column a name of its own",
+            mend_zh="请使用不同的列名",
+            field=twice[0],
+        )
     have = {name.strip().lower(): name for name in source.names}
     for field in ("x", "y", "class_code", "condition_no", "component_code"):
         name = getattr(said, field)
@@ -227,6 +264,17 @@ def columns_of(source: Source, said: Columns, city_srid: int) -> Columns:
             mend_zh=f"请用 --crs 指定：{city_srid} 为本市坐标系，4326 为经纬度，910002 为 GCJ-02，910009 为 BD-09",
             file=source.path,
             field="crs",
+        )
+    crs_of(srid)  # an unknown system is refused as such, not row by row
+    number_bounds(srid)
+    if by_numbers and found["x"] == found["y"]:
+        raise Invalid(
+            f"x and y are the same column, {found['x']!r}",
+            f"x 与 y 为同一列 {found['x']!r}",
+            mend="name two columns",
+            mend_zh="请指定两列",
+            file=source.path,
+            field="y",
         )
     if not by_numbers:
         found |= {"x": None, "y": None}
@@ -311,9 +359,11 @@ def points(column: Any) -> tuple[Any, Any]:
                 y.append(xy[:, 1])
                 continue
         shapes = shapely.from_wkb(chunk.to_numpy(zero_copy_only=False), on_invalid="ignore")
-        points = shapely.get_type_id(shapes) == 0
-        x.append(np.where(points, shapely.get_x(shapes), np.nan))
-        y.append(np.where(points, shapely.get_y(shapes), np.nan))
+        there = (shapely.get_type_id(shapes) == 0) & ~shapely.is_empty(shapes)
+        for axis, read in ((x, shapely.get_x), (y, shapely.get_y)):
+            numbers = np.full(len(shapes), np.nan)
+            numbers[there] = read(shapes[there])
+            axis.append(numbers)
     return (np.concatenate(x), np.concatenate(y)) if x else (np.empty(0), np.empty(0))
 
 

@@ -44,9 +44,9 @@ def finish(plan: Plan, out: Path, report: BulkReport, *, overwrite: bool) -> Non
         report.outputs = tuple(outputs)
         return
     if out.suffix.lower() in (".parquet", ".geoparquet"):
-        _merge_parquet(parts, beside)
+        _merge_parquet(parts, beside, plan)
     elif out.suffix.lower() in (".csv", ".txt"):
-        _merge_csv(parts, beside)
+        _merge_csv(parts, beside, plan)
     else:
         _merge_layer(parts, beside, plan)
     if out.is_dir():
@@ -56,7 +56,7 @@ def finish(plan: Plan, out: Path, report: BulkReport, *, overwrite: bool) -> Non
     report.outputs = tuple(outputs)
 
 
-def _merge_parquet(parts: Sequence[Path], out: Path) -> None:
+def _merge_parquet(parts: Sequence[Path], out: Path, plan: Plan) -> None:
     writer = None
     for part in parts:
         with pq.ParquetFile(part) as file:
@@ -64,15 +64,17 @@ def _merge_parquet(parts: Sequence[Path], out: Path) -> None:
             for batch in file.iter_batches(BATCH_ROWS):
                 writer.write_table(pa.Table.from_batches([batch]).cast(writer.schema))
     if writer is None:
-        pq.write_table(pa.table({}), out)
+        pq.write_table(pa.table({name: pa.array([], pa.string()) for name in _names(plan)}), out)
     else:
         writer.close()
 
 
-def _merge_csv(parts: Sequence[Path], out: Path) -> None:
+def _merge_csv(parts: Sequence[Path], out: Path, plan: Plan) -> None:
     with out.open("wb") as sink:
         sink.write("\ufeff".encode())  # so that Excel reads it as UTF-8
         first = True
+        if not parts:
+            sink.write((",".join(f'"{name}"' for name in _names(plan)) + "\n").encode())
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for batch in file.iter_batches(BATCH_ROWS):
@@ -80,6 +82,11 @@ def _merge_csv(parts: Sequence[Path], out: Path) -> None:
                         _plain(pa.Table.from_batches([batch])), sink, pa_csv.WriteOptions(include_header=first)
                     )
                     first = False
+
+
+def _names(plan: Plan) -> list[str]:
+    """The columns of what is written."""
+    return [*plan.keep, *(plan.prefix + name for name in plan.answers)]
 
 
 def _plain(table: pa.Table) -> pa.Table:

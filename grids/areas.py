@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from shapely.geometry import Polygon
+from shapely.geometry import Polygon, box
 from sqlalchemy import Connection
 
 from gis.crs import snap
@@ -196,6 +196,16 @@ def read_communities(path: Path, held: gpd.GeoDataFrame, *, complete: bool = Fal
                 f"第 {row} 行：{code} 没有有效的面",
                 mend="QGIS: Fix geometries",
                 mend_zh="QGIS：修正几何图形",
+                row=row,
+                field="geometry",
+            )
+        if not shape.intersects(box(*held.total_bounds)):
+            raise unfit(
+                path,
+                f"row {row}: {code} lies outside of the city",
+                f"第 {row} 行：{code} 不在本市范围内",
+                mend="look at the file's coordinate system",
+                mend_zh="请检查文件的坐标系",
                 row=row,
                 field="geometry",
             )

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from shapely import LineString, Point
 from sqlalchemy import Connection
 
 from cases import bulk, bulk_read
@@ -23,7 +24,7 @@ from cases.bulk_write import finish
 from cases.cluster import assign_on_cluster
 from cases.standing import COLUMNS, Standing, read_standing
 from gis.crs import GEODETIC, transform
-from gis.errors import Conflict, Invalid, Unavailable, UnfitFile
+from gis.errors import Conflict, Invalid, Unavailable, UnfitCoordinates, UnfitFile
 from grids.city import City
 from tests.hamlet import SRID
 from tests.laws.test_assign_law import Question, assigned, enriched, questions
@@ -275,6 +276,7 @@ def test_what_is_read_is_never_written_over(standing: Standing, asked: list[Ques
         ({"east": [1.0]}, Columns(srid=SRID), "does not say where its reports are: it has east"),
         ({"x": [1.0], "y": [1.0]}, Columns(), "does not say its coordinate system"),
         ({"x": [1.0], "y": [1.0]}, Columns(srid=SRID, class_code="no"), "has no column 'no'; it has x, y"),
+        ({"x": [1.0], "y": [1.0]}, Columns(srid=SRID, x="y"), "the same column"),
     ],
 )
 def test_what_a_file_does_not_say_is_asked_for(tmp_path: Path, columns: Any, said: Columns, words: str) -> None:
@@ -309,6 +311,43 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
         open_source(path)
 
 
+@pytest.mark.parametrize("srid", [99_999, 4978])
+def test_a_system_that_is_none_is_refused_as_such(tmp_path: Path, srid: int) -> None:
+    pd.DataFrame({"x": [1.0], "y": [1.0]}).to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(UnfitCoordinates):
+        columns_of(open_source(tmp_path / "in.parquet"), Columns(srid=srid), SRID)
+
+
+def test_lines_columns_said_twice_and_nested_ones_are_refused_before_any_work(
+    standing: Standing, asked: list[Question], tmp_path: Path
+) -> None:
+    lines = gpd.GeoDataFrame(geometry=[LineString([(0, 0), (1, 1)])], crs=SRID)
+    lines.to_file(tmp_path / "lines.gpkg")
+    lines.to_parquet(tmp_path / "lines.parquet")
+    for name in ("lines.gpkg", "lines.parquet"):
+        with pytest.raises(UnfitFile, match="not points"):
+            open_source(tmp_path / name)
+    (tmp_path / "twice.csv").write_text("x,y,y\n1,2,3\n")
+    with pytest.raises(UnfitFile, match="'y' twice"):
+        run(tmp_path / "twice.csv", tmp_path / "out", standing)
+    table(asked[:3], many=[[1], [2], [3]]).to_parquet(tmp_path / "nested.parquet")
+    with pytest.raises(Invalid, match="'many', which is nested"):
+        run(tmp_path / "nested.parquet", tmp_path / "out.csv", standing)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_empty_points_and_conditions_that_are_no_numbers_are_refused_row_by_row(
+    standing: Standing, asked: list[Question], tmp_path: Path
+) -> None:
+    frame = table(asked[:4], condition=["x", "1.5", None, " "]).assign(**{"class": "E0102"})
+    frame.to_parquet(tmp_path / "in.parquet")
+    assert run(tmp_path / "in.parquet", tmp_path / "out.parquet", standing).refused == 2
+    points = [Point(*frame.loc[0, ["x", "y"]]), None, Point()]
+    gpd.GeoDataFrame({"id": [0, 1, 2]}, geometry=points, crs=SRID).to_file(tmp_path / "in.gpkg")
+    report = run(tmp_path / "in.gpkg", tmp_path / "points.parquet", standing, said=Columns())
+    assert (report.rows, report.refused) == (1, 2)
+
+
 def test_a_part_that_breaks_while_it_is_read_is_named(
     standing: Standing, asked: list[Question], tmp_path: Path
 ) -> None:
@@ -325,7 +364,9 @@ def test_an_empty_file_has_no_answers(standing: Standing, asked: list[Question],
     table(asked[:1]).iloc[:0].to_parquet(tmp_path / "in.parquet")
     report = run(tmp_path / "in.parquet", tmp_path / "out.parquet", standing)
     assert (report.rows, report.refused) == (0, 0)
-    assert (tmp_path / "out.parquet").exists()
+    assert set(COLUMNS) < set(pq.read_schema(tmp_path / "out.parquet").names)
+    run(tmp_path / "in.parquet", tmp_path / "out.csv", standing)
+    assert "cell_code" in (tmp_path / "out.csv").read_text()
 
 
 # ── on a cluster ────────────────────────────────────────

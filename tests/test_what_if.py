@@ -162,13 +162,15 @@ def test_a_border_of_communities_that_is_moved_cuts_cells_and_cases_follow(
     [
         ("610999001001", 5.0, "overlap"),
         ("61099900100", 0.0, "61099900100"),
+        ("610999001001", None, "outside of the city"),
         ("610998001001", 0.0, "no community of a street"),
     ],
 )
 def test_communities_that_do_not_fit_are_refused_with_the_place(
-    conn: Connection, template: City, tmp_path: Path, code: str, reach_m: float, words: str
+    conn: Connection, template: City, tmp_path: Path, code: str, reach_m: float | None, words: str
 ) -> None:
-    ground = AREAS.read(conn, SRID).set_index("code").geometry["610999001001"].buffer(reach_m, join_style="mitre")
+    ground = AREAS.read(conn, SRID).set_index("code").geometry["610999001001"]
+    ground = box(0, 0, 100, 100) if reach_m is None else ground.buffer(reach_m, join_style="mitre")
     gpd.GeoDataFrame({"code": [code]}, geometry=[ground], crs=SRID).to_file(tmp_path / "a.gpkg")
     with pytest.raises(Invalid, match=words):
         compared(conn, template, str(tmp_path / "a.gpkg"))
