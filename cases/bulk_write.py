@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
-from cases.bulk import BulkReport, Plan, rejected_of
+from cases.bulk import BulkReport, Plan, parquet_writer, rejected_of
 from cases.bulk_read import BATCH_ROWS, floats, points
 
 
@@ -60,7 +60,7 @@ def _merge_parquet(parts: Sequence[Path], out: Path, plan: Plan) -> None:
     writer = None
     for part in parts:
         with pq.ParquetFile(part) as file:
-            writer = writer or pq.ParquetWriter(out, file.schema_arrow, compression="lz4")
+            writer = writer or parquet_writer(out, file.schema_arrow)
             for batch in file.iter_batches(BATCH_ROWS):
                 writer.write_table(pa.Table.from_batches([batch]).cast(writer.schema))
     if writer is None:
