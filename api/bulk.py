@@ -29,7 +29,9 @@ def assign(
     crs: Annotated[int | None, typer.Option(help="EPSG code of the numbers; 910002 GCJ-02, 910009 BD-09.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a CSV: utf-8, gbk; seen by itself if not said.")] = None,
     keep: Annotated[str | None, typer.Option(help="Columns of the file to carry over, with commas; all.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Answers to write, with commas; all.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Answers to write, with commas; all but border_m, border_code.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Put before the names of the answers.")] = "",
     at: Annotated[str | None, typer.Option(help="ISO instant: by the grid and rules of then.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="As many as there are cores.")] = None,
@@ -50,7 +52,7 @@ def assign(
     from cases.bulk import Plan, alone, assign_file, prepare, refuse_out
     from cases.bulk_read import Columns, columns_of, open_source
     from cases.bulk_write import finish
-    from cases.standing import COLUMNS, read_standing
+    from cases.standing import BORDER, COLUMNS, read_standing
     from gis.errors import Invalid
 
     settings: Settings = context.obj
@@ -61,7 +63,8 @@ def assign(
         said = Columns(x=x, y=y, class_code=class_code, condition_no=condition, component_code=component, srid=crs)
         meant = columns_of(file, said, profile.srid)
         kept = _listed(keep, [*file.names, *([file.geometry] if file.geometry else [])], "keep")
-        plan = Plan(columns=meant, keep=kept, answers=_listed(columns, COLUMNS, "columns"), prefix=prefix, folder="")
+        answers = COLUMNS if columns is None else _listed(columns, (*COLUMNS, *BORDER), "columns")
+        plan = Plan(columns=meant, keep=kept, answers=answers, prefix=prefix, folder="")
         _refuse_taken(plan, file.path)
         refuse_out(file, out, kept, overwrite=overwrite)
         with stages.stage("standing", "grid, rules and components", "网格、规则与部件"), connected.connect() as conn:

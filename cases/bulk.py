@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cases.bulk_read import BATCH_ROWS, Columns, Part, Source, category, floats, points, stream, tables_of
-from cases.standing import Standing, assign_frame
+from cases.standing import BORDER, CODES, Standing, assign_frame
 from gis.crs import to_city
 from gis.errors import Conflict, Invalid, unfit
 from gis.locate import OUTSIDE
@@ -48,7 +48,7 @@ class Plan:
 
     columns: Columns
     keep: tuple[str, ...]  #: columns of the file that are carried over
-    answers: tuple[str, ...]  #: of COLUMNS of cases.standing
+    answers: tuple[str, ...]  #: of COLUMNS and BORDER of cases.standing
     prefix: str
     folder: str  #: of the parts
 
@@ -91,7 +91,7 @@ def assign_table(
         unread = said & ~(numbers == np.floor(numbers))  # said, and no whole number
         reports["condition_no"] = np.where(unread, np.nan, numbers)
     frame = pd.DataFrame(reports, copy=False)
-    found = assign_frame(frame, standing, threads=threads)
+    found = assign_frame(frame, standing, border=bool({*plan.answers} & {*BORDER}), threads=threads)
     unknown, without = standing.strange(frame)
     reason = np.zeros(len(x), dtype=np.int8)  # 0, or the number of one of REASONS; the gravest is written last
     for number, holds in ((4, without | unread), (3, unknown), (2, found.cell == OUTSIDE), (1, ~there)):
@@ -106,7 +106,10 @@ def assign_table(
             "reason": np.array(list(REASONS), dtype=object)[reason[bad] - 1],
         }
     )
-    arrays = [_arrow(*found.column(name)) for name in plan.answers]
+    arrays = [
+        pa.array(found.border_m, from_pandas=True) if name == "border_m" else _arrow(*found.column(name))
+        for name in plan.answers
+    ]
     kept = table.select([name for name in plan.keep if name in table.column_names])
     names = [*kept.column_names, *(plan.prefix + name for name in plan.answers)]
     whole = pa.Table.from_arrays([*kept.columns, *arrays], names=names)
@@ -298,7 +301,7 @@ def assign_file(
     report = BulkReport(there=len(done))
     report.rows, report.refused = (sum(count[n] for count in done.values()) for n in (0, 1))
     started = time.monotonic()
-    warm(standing)
+    warm(standing, plan)
     threads = threads or len(os.sched_getaffinity(0))
 
     def jobs() -> Iterator[Callable[[], tuple[int, int]]]:
@@ -333,6 +336,11 @@ def assign_file(
     return report
 
 
-def warm(standing: Standing) -> None:
+def warm(standing: Standing, plan: Plan) -> None:
     """Make what all threads share, before they are there."""
     _ = standing.locator, standing.zones, standing.contexts, standing._pairs, standing._near, standing._plain
+    _ = standing.zone_sets_of_cells, standing._tree
+    for level in CODES:
+        standing.names_of(level)
+    if {*plan.answers} & {*BORDER}:
+        _ = standing._near_borders

@@ -23,7 +23,7 @@ from pyproj.exceptions import CRSError
 from gis.crs import crs_of, number_bounds
 from gis.errors import Invalid, unfit, unreadable
 
-PART_ROWS = 1_000_000
+PART_ROWS = 500_000  #: so that several workers end at about the same time
 BATCH_ROWS = 250_000  #: that are in memory at once, of each thread
 CSV_BLOCK = 8 << 20  #: bytes
 #: How the columns of a file may be called, in lower case; the first that is there is taken.

@@ -29,12 +29,12 @@ class StandingPlugin(WorkerPlugin):
 
     name = NAME
 
-    def __init__(self, standing: Standing) -> None:
-        self.standing = standing
+    def __init__(self, standing: Standing, plan: Plan) -> None:
+        self.standing, self.plan = standing, plan
 
     def setup(self, worker: Any) -> None:
         """Keep it where parts find it."""
-        warm(self.standing)
+        warm(self.standing, self.plan)
         worker.wanmi_standing = self.standing
 
 
@@ -57,7 +57,7 @@ def assign_on_cluster(
             mend_zh="请先转换为 Parquet（可用 GeoPandas、DuckDB 或 GDAL）",
             file=source.path,
         )
-    warm(standing)
+    warm(standing, plan)
     cluster = None
     try:
         if scheduler is None:
@@ -91,7 +91,7 @@ def _run(client: Any, source: Source, plan: Plan, standing: Standing, progress: 
     done = parts_there(Path(plan.folder))
     report = BulkReport(there=len(done))
     report.rows, report.refused = (sum(count[n] for count in done.values()) for n in (0, 1))
-    client.register_plugin(StandingPlugin(standing))
+    client.register_plugin(StandingPlugin(standing, plan))
     started = time.monotonic()
     todo = [part for part in source.parts if part.number not in done]
     futures = client.map(_work, todo, plan=plan, pure=False, retries=RETRIES)

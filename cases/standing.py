@@ -23,7 +23,7 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from cases.nearby import nearest
+from cases.nearby import CLOSE_M, nearest
 from cases.responsible import BODIES, Outcome, prefixes, responsible
 from cases.rule_check import Duty
 from cases.rules import rules_at
@@ -38,6 +38,8 @@ PLACED = ("inside", "nearest", "outside")
 CODES = {"cell_code": 15, "community_code": 12, "street_code": 9, "district_code": 6}  #: digits
 #: What a row is answered.
 COLUMNS = (*CODES, "placed", "unit", "assisting", "basis", "resolved_by", "rule", "zones")
+BORDER = ("border_m", "border_code")  #: and if asked for: metres to the nearest cell of another community, which it is
+FARTHEST_M = 1000.0  #: as in cases.assign
 Pairs = tuple[tuple[str | None, str | None], ...]
 WIDER = 1.001  #: of a tolerance: what lies beyond this lies beyond it for certain
 _LOCK = threading.Lock()  #: while an outcome gets its number
@@ -160,6 +162,37 @@ class Standing:
         return Locator.of(gpd.GeoSeries([ground], crs=city_crs(self.srid)))
 
     @cached_property
+    def _near_borders(self) -> Locator | None:
+        """The ground within the tolerance of a community's border, or in several communities, and some more."""
+        numbers, names = self.names_of("community_code")
+        shapes = self.cells.geometry.to_numpy()
+        reach_m = min(self.border_tolerance_m, FARTHEST_M)
+        grounds = np.array([shapely.union_all(shapes[numbers[:-1] == n]) for n in range(len(names))], dtype=object)
+        if len(grounds) < 2:
+            return None
+        one, other = shapely.STRtree(grounds).query(grounds, predicate="intersects")
+        both = shapely.intersection(grounds[one[one < other]], grounds[other[one < other]])
+        near = shapely.buffer(np.append(shapely.boundary(grounds), both), (reach_m + CLOSE_M) * WIDER, quad_segs=64)
+        return Locator.of(gpd.GeoSeries([shapely.union_all(near)], crs=city_crs(self.srid)))
+
+    def border(self, x: Any, y: Any, cell: Ints, *, threads: int | None = None) -> tuple[NDArray[np.float64], Ints]:
+        """Metres from each place to the nearest cell of another community, and its row; NaN and OUTSIDE where there is
+        none within the city's tolerance, or no cell here.
+        """
+        metres, row = np.full(len(x), np.nan), np.full(len(x), OUTSIDE, dtype=np.int32)
+        if self._near_borders is None:
+            return metres, row
+        near = np.flatnonzero((self._near_borders.locate(x, y, threads=threads) == 0) & (cell != OUTSIDE))
+        community = self.names_of("community_code")[0]
+        here = community[cell[near]]
+        reach_m = min(self.border_tolerance_m, FARTHEST_M)
+        at, found, away = nearest(
+            x[near], y[near], self._tree, reach_m, lambda point, other: community[other] != here[point]
+        )
+        metres[near[at]], row[near[at]] = away, found
+        return metres, row
+
+    @cached_property
     def _pairs(self) -> tuple[pd.Index, Ints, Pairs]:
         return _pairs_of(self.components)
 
@@ -254,9 +287,13 @@ class Assigned:
     cell: Ints  #: row of standing.cells, OUTSIDE where there is none
     placed: NDArray[np.int8]  #: number of PLACED
     outcome: Ints  #: number of an Outcome
+    border_m: NDArray[np.float64] | None = None  #: NaN where no border is near; None: not asked for
+    border_row: Ints | None = None  #: of standing.cells
 
     def column(self, name: str) -> tuple[Ints, Sequence[str]]:
-        """One of COLUMNS: the number of each row's value, -1 for none, and the values."""
+        """One of COLUMNS, or border_code: the number of each row's value, -1 for none, and the values."""
+        if name == "border_code" and self.border_row is not None:
+            return self.border_row, self.standing.codes.tolist()
         if name == "placed":
             return self.placed.astype(np.int32), PLACED
         if name in CODES:
@@ -270,12 +307,16 @@ class Assigned:
         return numbers[self.outcome] if len(numbers) else self.outcome, names
 
     def frame(self) -> pd.DataFrame:
-        """The answers as categories, in the order of COLUMNS; several units or rules with ``;`` between."""
+        """The answers as categories, in the order of COLUMNS; several units or rules with ``;`` between. At the end
+        BORDER, if asked for.
+        """
         columns: dict[str, Any] = {}
-        for name in COLUMNS:
+        for name in COLUMNS if self.border_m is None else (*COLUMNS, BORDER[1]):
             numbers, names = self.column(name)
             values: Any = np.array(names, dtype=object)
             columns[name] = pd.Categorical.from_codes(numbers, categories=values)
+        if self.border_m is not None:
+            columns[BORDER[0]] = self.border_m
         return pd.DataFrame(columns)
 
 
@@ -327,9 +368,10 @@ def assign_frame(
     standing: Standing,
     *,
     components: pd.DataFrame | None = None,
+    border: bool = False,
     threads: int | None = None,
 ) -> Assigned:
-    """The answer for every row of a frame (ASKED): the same as ``cases.assign`` gives it.
+    """The answer for every row of a frame (ASKED): the same as ``cases.assign`` gives it. ``border``: BORDER, too.
 
     ``components``: by code their maintainer and owner; None: those of the standing.
     Places that are none (not a number) lie outside. Texts may be categories, which saves most of the work.
@@ -373,7 +415,10 @@ def assign_frame(
         keys, inverse = np.unique(key, return_inverse=True)
         meant = [nowhere if number < 0 else work_out(number) for number in keys.tolist()]
         outcome = np.array(meant, dtype=np.int32)[inverse]
-    return Assigned(standing=standing, cell=cell, placed=placed, outcome=outcome)
+    border_m, border_row = standing.border(x, y, cell, threads=threads) if border else (None, None)
+    return Assigned(
+        standing=standing, cell=cell, placed=placed, outcome=outcome, border_m=border_m, border_row=border_row
+    )
 
 
 def _numbered(reports: pd.DataFrame, name: str, many: int) -> tuple[list[Any], Ints]:

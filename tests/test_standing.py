@@ -36,7 +36,7 @@ def reports_of(asked: Any) -> pd.DataFrame:
 def test_a_frame_is_answered_row_by_row_as_postgis_answers(conn: Connection, template: City, seed: int) -> None:
     chance = random.Random(seed)
     asked = questions(chance, enriched(conn, chance))
-    found = assign_frame(reports_of(asked), read_standing(conn, template)).frame().astype(object)
+    found = assign_frame(reports_of(asked), read_standing(conn, template), border=True).frame().astype(object)
     for row, (question, answer) in enumerate(zip(asked, assigned(conn, asked), strict=True)):
         said = found.iloc[row]
         mine = tuple(None if pd.isna(said[name]) else said[name] for name in NAMES)

@@ -64,7 +64,7 @@ def run(path: Path, out: Path, city: City, standing: Standing, work: Any = assig
     """One run, from the head of the file to the file that was asked for; seconds and report."""
     shutil.rmtree(out, ignore_errors=True)
     started = time.monotonic()
-    source = open_source(path, part_rows=more.pop("part_rows", 1_000_000))
+    source = open_source(path)
     columns = columns_of(source, Columns(srid=city.srid), city.srid)
     plan = Plan(columns=columns, keep=("id",), answers=ANSWERED, prefix="", folder="")
     plan = prepare(source, out, plan, "bench", overwrite=True)

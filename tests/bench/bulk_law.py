@@ -37,7 +37,7 @@ from cases.bulk_read import Columns, columns_of, open_source
 from cases.bulk_write import finish
 from cases.cluster import assign_on_cluster
 from cases.duty import load_rules
-from cases.standing import COLUMNS, Standing, assign_frame, read_standing
+from cases.standing import BORDER, COLUMNS, Standing, assign_frame, read_standing
 from gis.crs import SNAP, snap
 from gis.db import database_name
 from gis.history import record_change
@@ -49,13 +49,25 @@ ANSWER = text("""
 select a.ord - 1 as n, a.cell_code, a.placed, u.code as unit,
   (select string_agg(h.code, ';' order by h.code collate "C") from layers.unit h where h.id = any (a.assisting_ids)),
   a.basis, a.resolved_by, r.code as rule,
-  (select string_agg(z.code, ';' order by z.code collate "C") from cases.rule z where z.id = any (a.zone_rule_ids))
+  (select string_agg(z.code, ';' order by z.code collate "C") from cases.rule z where z.id = any (a.zone_rule_ids)),
+  a.border_code, round(a.border_m::numeric, 6)::float8
 from cases.assign(
   array(select st_snaptogrid(st_setsrid(st_makepoint(x, y), :srid), 1.0 / 1024)
     from unnest(cast(:x as float8[]), cast(:y as float8[])) with ordinality p (x, y, n) order by n),
   cast(:classes as text[]), cast(:conditions as integer[]), cast(:components as text[])) a
 left join layers.unit u on u.id = a.unit_id left join cases.rule r on r.id = a.rule_id order by a.ord""")
-SAID = ("cell_code", "placed", "unit", "assisting", "basis", "resolved_by", "rule", "zones")  #: by ANSWER
+SAID = (
+    "cell_code",
+    "placed",
+    "unit",
+    "assisting",
+    "basis",
+    "resolved_by",
+    "rule",
+    "zones",
+    "border_code",
+    "border_m",
+)  #: by ANSWER
 PIECE = 5_000  #: places in a call of cases.assign
 
 # ── a world that is hard ────────────────────────────────────────
@@ -264,7 +276,7 @@ def by_sql(conn: Connection, city: City, asked: pd.DataFrame) -> dict[str, Any]:
 
 def by_frame(asked: pd.DataFrame, standing: Standing) -> dict[str, Any]:
     """The same columns, as assign_frame gives them."""
-    frame = assign_frame(asked, standing).frame()
+    frame = assign_frame(asked, standing, border=True).frame()
     return {name: _texts(frame[name].astype(object)) for name in SAID}
 
 
@@ -275,7 +287,7 @@ def by_dask(asked: pd.DataFrame, standing: Standing, folder: Path, scheduler: st
     pq.write_table(pa.Table.from_pandas(frame), path, row_group_size=max(1000, len(frame) // 8))
     source = open_source(path, part_rows=max(1000, len(frame) // 8))
     columns = columns_of(source, Columns(srid=standing.srid), standing.srid)
-    plan = Plan(columns=columns, keep=("id",), answers=COLUMNS, prefix="", folder="")
+    plan = Plan(columns=columns, keep=("id",), answers=(*COLUMNS, *BORDER), prefix="", folder="")
     plan = prepare(source, out, plan, standing.mark, overwrite=True)
     with alone(plan):
         report = assign_on_cluster(source, plan, standing, scheduler=scheduler, progress=lambda *_: None)
@@ -300,7 +312,9 @@ def _texts(column: Any) -> Any:
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> Any:
     """The rows of which two say otherwise."""
-    return np.flatnonzero(np.any([one[name] != other[name] for name in SAID], axis=0))
+    metres = [np.array([-1.0 if m == "" else m for m in said["border_m"]]) for said in (one, other)]
+    apart = [one[name] != other[name] for name in SAID if name != "border_m"]
+    return np.flatnonzero(np.any([*apart, np.abs(metres[0] - metres[1]) > 2e-6], axis=0))
 
 
 def compare(
