@@ -38,6 +38,12 @@ class StandingPlugin(WorkerPlugin):
         worker.wanmi_standing = self.standing
 
 
+def _mark(dask_worker: Any) -> str | None:
+    """Of the standing that a worker has from an earlier run, which the scheduler also gives to those that join."""
+    standing = getattr(dask_worker, "wanmi_standing", None)
+    return None if standing is None else str(standing.mark)
+
+
 def _work(part: Part, plan: Plan) -> tuple[int, int]:
     return work_part(part, plan, get_worker().wanmi_standing)  # type: ignore[attr-defined]
 
@@ -58,6 +64,7 @@ def assign_on_cluster(
             file=source.path,
         )
     warm(standing, plan)
+    _ = standing.mark  # goes with it, so that no worker works it out
     cluster = None
     try:
         if scheduler is None:
@@ -91,7 +98,8 @@ def _run(client: Any, source: Source, plan: Plan, standing: Standing, progress: 
     done = parts_there(Path(plan.folder))
     report = BulkReport(there=len(done))
     report.rows, report.refused = (sum(count[n] for count in done.values()) for n in (0, 1))
-    client.register_plugin(StandingPlugin(standing, plan))
+    if set(client.run(_mark, on_error="return").values()) != {standing.mark}:
+        client.register_plugin(StandingPlugin(standing, plan))
     started = time.monotonic()
     todo = [part for part in source.parts if part.number not in done]
     futures = client.map(_work, todo, plan=plan, pure=False, retries=RETRIES)

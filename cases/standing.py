@@ -228,7 +228,9 @@ class Standing:
         for shape in (self.cells.geometry.to_numpy(), [rule.zone for rule in self.rules]):
             said.update(b"".join(shapely.to_wkb(one) for one in shape if one is not None))
         rules = [{**vars(rule), "zone": None} for rule in self.rules]
-        facts = (self.codes.tolist(), rules, sorted(self.bodies.items()), self.tolerance_m, sorted(self.classes))
+        classes = sorted((code, sorted(numbers)) for code, numbers in self.classes.items())
+        reach = (self.srid, self.tolerance_m, self.border_tolerance_m)
+        facts = (self.codes.tolist(), rules, sorted(self.bodies.items()), reach, classes)
         said.update(repr(facts).encode())
         said.update(pd.util.hash_pandas_object(self.components).to_numpy().tobytes())
         return said.hexdigest()
