@@ -41,7 +41,7 @@ COLUMNS = (*CODES, "placed", "unit", "assisting", "basis", "resolved_by", "rule"
 BORDER = ("border_m", "border_code")  #: and if asked for: metres to the nearest cell of another community, which it is
 FARTHEST_M = 1000.0  #: as in cases.assign
 Pairs = tuple[tuple[str | None, str | None], ...]
-WIDER = 1.001  #: of a tolerance: what lies beyond this lies beyond it for certain
+WIDER = 1.01  #: of a tolerance: what lies beyond this, also of the chords of its circle, lies beyond it for certain
 _LOCK = threading.Lock()  #: while an outcome gets its number
 DENSE = 4_000_000  #: keys that are looked up in an array
 
@@ -157,7 +157,7 @@ class Standing:
         if not self.tolerance_m or self.cells.empty:
             return None
         ground = shapely.buffer(
-            shapely.union_all(self.cells.geometry.to_numpy()), self.tolerance_m * WIDER, quad_segs=64
+            shapely.union_all(self.cells.geometry.to_numpy()), self.tolerance_m * WIDER, quad_segs=8
         )
         return Locator.of(gpd.GeoSeries([ground], crs=city_crs(self.srid)))
 
@@ -172,7 +172,7 @@ class Standing:
             return None
         one, other = shapely.STRtree(grounds).query(grounds, predicate="intersects")
         both = shapely.intersection(grounds[one[one < other]], grounds[other[one < other]])
-        near = shapely.buffer(np.append(shapely.boundary(grounds), both), (reach_m + CLOSE_M) * WIDER, quad_segs=64)
+        near = shapely.buffer(np.append(shapely.boundary(grounds), both), (reach_m + CLOSE_M) * WIDER, quad_segs=8)
         return Locator.of(gpd.GeoSeries([shapely.union_all(near)], crs=city_crs(self.srid)))
 
     def border(self, x: Any, y: Any, cell: Ints, *, threads: int | None = None) -> tuple[NDArray[np.float64], Ints]:
