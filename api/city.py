@@ -13,8 +13,10 @@ from shapely.errors import ShapelyError
 from sqlalchemy import Connection, Engine, text
 
 from api.progress import Stages
-from cases import desk
+from cases import reports
+from cases.clocks import read_clockwork
 from cases.duty import load_rules
+from cases.history import wind_imported
 from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases, query
 from gis.errors import Conflict, NotFound, UnfitFile, UnfitSetting
 from gis.history import record_change
@@ -32,7 +34,8 @@ from layers.units import load_collectors, load_units
 BATCH = 4_000
 #: Written by a load, in the order in which a replacing load empties them.
 TABLES = (
-    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, cases.rule, layers.edit_key, "
+    "cases.attachment, cases.photo, cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, "
+    "cases.rule, layers.edit_key, "
     "layers.census, layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, "
     "layers.condition, layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
     "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
@@ -108,7 +111,7 @@ def load_city(
     with advisory_lock(engine, "load", wait=wait):
         with engine.connect() as conn:
             there = is_loaded(conn)
-            waiting = desk.waiting(conn)  # some do when an earlier call was interrupted: then this one carries on
+            waiting = reports.waiting(conn)  # some do when an earlier call was interrupted: then this one carries on
         if there and source is not None and not replace and not waiting:
             raise Conflict(
                 f"{city.name_en} is loaded already",
@@ -217,24 +220,24 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
         conn, frames["components"], city.edition, version, progress=lambda part: stages("", 0.3 + 0.4 * part)
     )
     stages("reports | 上报案件", 0.7)
-    desk.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
-    desk.ensure_partitions(conn)
+    reports.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
+    reports.ensure_partitions(conn)
     # Not the tables of cases: statistics that call them empty would make every key check walk them as they fill.
     conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
     conn.execute(text("analyze grids.city, layers.class, layers.major, layers.condition, cases.stage"))
 
 
-def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
+def open_waiting(engine: Engine, city: City, stages: Stages) -> reports.Opened:
     """Open cases for all reports that wait, one transaction a batch, in the order of their arrival."""
     with engine.connect() as conn:
-        total = desk.waiting(conn)
+        total = reports.waiting(conn)
     opened = refused = 0
     if not total:
-        return desk.Opened(0, 0)
+        return reports.Opened(0, 0)
     with stages.stage("assign", "assigning cases by spatial join", "按空间关联确定案件归属"):
         while True:
             with engine.begin() as conn:
-                batch = desk.open_cases(conn, batch=BATCH, actor="wanmi load", edition=edition_in_force(conn))
+                batch = reports.open_cases(conn, batch=BATCH, actor="wanmi load", edition=edition_in_force(conn))
             opened, refused = opened + batch.cases, refused + batch.refused
             if batch.cases + batch.refused == 0:
                 break
@@ -243,4 +246,6 @@ def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
     stages.note(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
     with engine.begin() as conn:
         conn.execute(text("analyze cases.case, cases.event, cases.report"))
-    return desk.Opened(opened, refused)
+        if (city.folder / "calendar.csv").is_file():
+            wind_imported(conn, read_clockwork(conn, city), actor="wanmi load")
+    return reports.Opened(opened, refused)

@@ -23,6 +23,7 @@ from api.export import export
 from api.grid import grid
 from api.placenames import places
 from api.rules import rules
+from api.upkeep import upkeep
 from gis.settings import Settings, read_settings
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(places, name="places")
 app.add_typer(rules, name="rules")
 app.command()(export)
 app.command()(assign)
+app.command()(upkeep)
 
 
 @app.callback()

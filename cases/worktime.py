@@ -118,6 +118,10 @@ class WorkCalendar:
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         return cls.from_lines(lines, hours=hours, timezone=timezone, day_hours=day_hours)
 
+    def knows(self, at: datetime) -> bool:
+        """Whether an aware instant lies in the span the calendar is known for."""
+        return self.known_from <= int(_instants(at)[0]) <= self.known_to
+
     def periods(self) -> pd.DataFrame:
         """The working periods as aware UTC columns ``open_at`` and ``close_at``."""
         return pd.DataFrame({"open_at": _as_index(self.opens), "close_at": _as_index(self.closes)})

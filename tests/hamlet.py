@@ -195,7 +195,8 @@ def _reports() -> pd.DataFrame:
     frame["condition_no"] = frame["condition_no"].astype("Int64")
     frame["component_code"] = [None, None, "6109990137000001", *[None] * 7]
     empty = dict.fromkeys(
-        ("due_at", "disposed_at", "closed_at"), pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+        ("due_at", "dispatched_at", "inspected_at", "disposed_at", "closed_at"),
+        pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"),
     )
     texts = dict.fromkeys(("address", "description", "note", "unit_label", "area_label"))
     return frame.assign(
