@@ -81,6 +81,7 @@ ACTS = {
     "stand_in": ("send a stand-in", "代整治"),
     "assign": ("assign anew", "重新确定责任"),
     "escalate": ("escalate", "超时升级"),
+    "reckon": ("reckon the deadline anew", "重新计算时限"),
     "import": ("import", "导入"),
 }
 
@@ -197,6 +198,7 @@ def _moves() -> Iterable[Move]:
         yield Move("dispatched", f"grant_{thing}", "dispatched", ("dispatcher",), pause)
         yield Move("dispatched", f"refuse_{thing}", "dispatched", ("dispatcher",))
     yield Move("dispatched", "resume", "dispatched", (SYSTEM,), (("resume", "disposal"),))
+    yield Move("dispatched", "reckon", "dispatched", (SYSTEM,))
     for stage in BEFORE_DISPATCH:
         yield Move(stage, "choose_unit", stage, ("dispatcher",))
     yield Move("filed", "decide_unit", "filed", ("dispatcher",))

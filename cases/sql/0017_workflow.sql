@@ -16,6 +16,7 @@ comment on column cases.transition_role.role is 'A role that may do it; system: 
 
 insert into cases.transition (from_stage, act, to_stage, roles)
 select s.code, 'escalate', s.code, '{system}'::text[] from cases.stage s where not s.is_end and s.code <> 'none'
+union all select 'dispatched', 'reckon', 'dispatched', '{system}'
 union all
 select s.code, 'follow', e.code, '{system}'::text[] from cases.stage s, cases.stage e
 where s.code in ('reported', 'verifying', 'accepted', 'filed') and e.is_end;

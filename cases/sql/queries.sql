@@ -320,6 +320,16 @@ select cases.move(c.no, c.last_seq + 1, clock_timestamp(), :actor, 'administrato
   cast(:facts as jsonb), '{}', null, null)
 from cases.case c where c.no = :no;
 
+-- name: running_in_working_time
+select c.no, c.clock, c.clocks, c.clock_due_at, c.clock_yellow_at, c.escalated, clock_timestamp() as now from cases.case c
+where c.clock is not null and c.clock_due_at < 'infinity' and (c.clocks -> c.clock ->> 'works')::boolean
+order by c.no for update;
+
+-- name: reckon
+select cases.move(c.no, c.last_seq + 1, clock_timestamp(), :actor, :role, c.stage, 'reckon', c.stage, :note, null,
+  cast(:facts as jsonb), cast(:data as jsonb), null, null)
+from cases.case c where c.no = :no;
+
 -- name: upkeep_due
 -- What the clockwork has to do: suspensions that have ended, clocks that ran out and were not told.
 select c.no, 'resume' as act, c.suspended_until as since from cases.case c
