@@ -382,3 +382,20 @@ select concat_ws(':', (select sum(v.n) from gis.version v where v.layer = 'cells
   (select count(*) from layers.unit u where u.dissolved_at <= statement_timestamp()),
   (select count(*) from layers.unit u where u.founded_at <= statement_timestamp()),
   layers.edition_at(null));
+
+-- name: calendar_mark
+select id, since from cases.calendar order by id desc limit 1;
+
+-- name: read_calendar
+select hours, day_hours, timezone, lines from cases.calendar where id = :id;
+
+-- name: keep_calendar
+insert into cases.calendar (change_id, hours, day_hours, timezone, lines)
+values (:change_id, :hours, :day_hours, :timezone, cast(:lines as jsonb));
+
+-- name: hold_calendar
+-- Acts that set a deadline may hold it together; who changes the calendar waits for them, and they for him.
+lock table cases.calendar in row share mode;
+
+-- name: change_calendar
+lock table cases.calendar in exclusive mode;
