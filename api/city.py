@@ -33,11 +33,12 @@ from layers.units import load_collectors, load_units
 BATCH = 4_000
 #: Written by a load, in the order in which a replacing load empties them.
 TABLES = (
-    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, cases.rule, cases.calendar, "
-    "layers.edit_key, layers.census, layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, "
+    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, cases.rule, layers.edit_key, "
+    "layers.census, layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, "
     "layers.condition, layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
     "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
-    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, cases.calendar, "
+    "gis.change"
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -20,6 +21,7 @@ from grids.city import City
 from layers.accounts import CHANNELS, OF_A_UNIT, ROLES, add_account, add_token
 from tests.hamlet import SRID, at
 
+HOME = Path(__file__).resolve().parents[1]
 PASSWORD = "four words nobody knows"
 
 
@@ -65,7 +67,8 @@ def opened_door(
     engine: Engine, city: City, reading: Literal["open", "accounts"] = "open", **house: Any
 ) -> Iterator[Door]:
     """Serve a city's database on a free port while the block runs."""
-    inside = House(city=city, engine=engine, reading=reading, **house)
+    with_calendar = replace(city, folder=HOME / "data" / "ankang")
+    inside = House(city=with_calendar, engine=engine, reading=reading, **house)
     app = create_app(inside, threads=8, log=False)
     listening = bind("127.0.0.1", 0)
     config = uvicorn.Config(app, http=PatientProtocol, ws="none", log_config=None, timeout_graceful_shutdown=2)
