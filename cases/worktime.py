@@ -126,8 +126,8 @@ class WorkCalendar:
         each) only in working periods. ``basis`` may be one word or one per start. Raises Invalid for an unknown
         basis and as :meth:`due` does; round-the-clock limits need no calendar.
         """
-        bases = np.atleast_1d(np.asarray(basis, dtype=object))
-        unknown = sorted({str(word) for word in bases} - set(BASES))
+        kinds, words = pd.factorize(np.atleast_1d(np.asarray(basis, dtype=object)), use_na_sentinel=False)
+        unknown = sorted({str(word) for word in words} - set(BASES))
         if unknown:
             raise Invalid(
                 f"Unknown basis of a limit: {', '.join(unknown)}.",
@@ -135,13 +135,13 @@ class WorkCalendar:
                 mend=f"Use one of {', '.join(BASES)}.",
                 mend_zh=f"请使用：{'、'.join(BASES)}。",
             )
-        begin, amount, bases = np.broadcast_arrays(
-            _instants(start), np.atleast_1d(np.asarray(value, dtype=np.float64)), bases
+        begin, amount, kinds = np.broadcast_arrays(
+            _instants(start), np.atleast_1d(np.asarray(value, dtype=np.float64)), kinds
         )
         hours = {"urgent_hour": 1.0, "urgent_day": 24.0, "work_hour": 1.0, "work_day": self.day_hours}
-        seconds = amount * np.array([hours[word] for word in bases]) * 3600
+        seconds = amount * np.array([hours[str(word)] for word in words], dtype=np.float64)[kinds] * 3600
         found = begin + _microseconds(seconds)
-        works = np.isin(bases.astype(str), ("work_hour", "work_day"))
+        works = np.isin(words.astype(str), ("work_hour", "work_day"))[kinds]
         if works.any():
             found[works] = _instants(self.due(_as_index(begin[works]), seconds[works]))
         return _answer(found, _is_one(start) and np.ndim(value) == 0 and np.ndim(basis) == 0)

@@ -1,15 +1,11 @@
 """The days off and the made-up working days of China by the package chinesecalendar, as lines of a calendar.csv.
 
-    python -m tests.china_days 2015 2024      prints the lines of these years
-
-The package carries what the State Council's notices say. data/ankang/calendar.csv was begun with it; a new year is
-added when the package has it, and tests/test_china_days.py compares the file with it day by day.
+The package carries what the State Council's notices say. data/ankang/calendar.csv was begun with it;
+tests/test_china_days.py compares the file with it day by day, and prints the lines of a year that only the package has.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
 from datetime import date, timedelta
 from importlib.metadata import version
 
@@ -59,7 +55,3 @@ def lines(first_year: int, last_year: int) -> list[list[str]]:
                         zh, en = f"{zh}调休上班", f"{en} make-up working day"
                     rows.append([first.isoformat(), last.isoformat(), kind, "", zh, en, source, ""])
     return rows
-
-
-if __name__ == "__main__":
-    csv.writer(sys.stdout, lineterminator="\n").writerows(lines(int(sys.argv[1]), int(sys.argv[2])))

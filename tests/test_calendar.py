@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
@@ -274,25 +275,30 @@ def test_a_planted_fault_is_told_with_row_and_field_and_no_other(rule: str) -> N
     assert {fault.rule for fault in faults} == {rule}
 
 
-@given(
-    st.lists(
-        st.builds(
-            line,
-            st.dates(date(2025, 12, 20), date(2026, 3, 10)).map(str),
-            st.dates(date(2025, 12, 25), date(2026, 3, 15)).map(str),
-            st.sampled_from(["office", "holiday", "working_day"]),
-            hours=st.sampled_from(["", "09:00-12:00", "12:00-09:00", "00:00-23:59"]),
-        ),
-        max_size=7,
-    )
-)
-def test_lines_without_errors_always_make_a_calendar_and_no_day_is_said_in_two_ways(lines: list[Line]) -> None:
-    if errors_of(check_calendar(lines)):
-        return
+@st.composite
+def calendars(draw: st.DrawFn) -> list[Line]:
+    """A year cut into seasons, with days off and working days in it; some of them contradict each other."""
+    edges = sorted({0, 365, *draw(st.sets(st.integers(1, 364), max_size=3))})
+    hours = st.sampled_from(["", "09:00-12:00", "00:00-23:59"])
+    day = [(date(2026, 1, 1) + timedelta(days=n)).isoformat() for n in range(365)]
+    lines = [line(day[a], day[b - 1], "office", hours=draw(hours)) for a, b in pairwise(edges)]
+    for kind in ("holiday", "working_day"):
+        for first in draw(st.lists(st.integers(0, 355), max_size=4)):
+            own = draw(hours) if kind == "working_day" else ""
+            lines.append(line(day[first], day[first + draw(st.integers(0, 3))], kind, hours=own))
+    return list(draw(st.permutations(lines)))
+
+
+@given(calendars())
+def test_lines_without_errors_make_a_calendar_whatever_their_order(lines: list[Line]) -> None:
+    errors = {fault.rule for fault in errors_of(check_calendar(lines))}
+    assert errors <= {"holiday_and_working", "hours_contradict", "no_work"}
+    assume(not errors)
     made = Calendar(tuple(lines), "08:00-12:00 14:00-18:00", 8.0, "Asia/Shanghai")
     assert made.work.known_to > made.work.known_from
-    assert list(changed_days(made, Calendar(tuple(lines[::-1]), made.hours, 8.0, made.timezone))) == []
     assert all(made.first_on <= day <= made.last_on for day in made.days)
+    turned = Calendar(tuple(lines[::-1]), made.hours, 8.0, made.timezone)
+    assert list(changed_days(made, turned)) == []
 
 
 @given(
@@ -303,6 +309,11 @@ def test_lines_without_errors_always_make_a_calendar_and_no_day_is_said_in_two_w
 def test_whatever_is_written_in_a_table_is_told_never_raised(rows: list[tuple[str, ...]]) -> None:
     lines = [Line.of(dict(zip(("first_on", "last_on", "kind", "hours"), row, strict=True))) for row in rows]
     assert errors_of(check_calendar(lines))
+
+
+@pytest.mark.parametrize("path", sorted(ANKANG.parents[1].glob("*/calendar.csv")), ids=lambda path: path.parent.name)
+def test_the_calendars_that_are_shipped_have_no_fault(path: Path) -> None:
+    assert check_calendar(*read_calendar_file(path)) == []
 
 
 # ── tables ────────────────────────────────────────
@@ -428,3 +439,28 @@ def test_faults_are_listed_and_written_and_end_with_one(run: Callable[..., Any],
     assert "错误:未知的类型(1)" in run("--language", "zh", "calendar", "check", path).stdout
     done = run("calendar", "show", "--from", "soon")
     assert (done.exit_code, "'soon' is no day" in done.stderr) == (1, True)
+
+
+def test_a_database_of_before_calendars_gets_that_of_the_folder(
+    run: Callable[..., Any], server: Access, worker_id: str, tmp_path: Path
+) -> None:
+    name = f"calendar_cli_{worker_id}"
+    engine = server.engine(database_name(name))
+    with engine.begin() as conn:
+        conn.execute(text("truncate cases.calendar"))
+        changes = conn.scalar(text("select count(*) from gis.change"))
+    path = tmp_path / "data" / name / "calendar.csv"
+    for broken in (None, "first_on,kind\n2026-01-01,feast\n"):
+        if broken is not None:
+            path.write_text(broken, encoding="utf-8")
+        done = run("calendar", "show")
+        assert done.exit_code == 1
+        assert "the city has no work calendar" in done.stderr
+        with engine.begin() as conn:
+            assert conn.scalar(text("select count(*) from gis.change")) == changes
+    path.write_bytes(ANKANG.read_bytes())
+    for _ in range(2):
+        assert "known from 2015-01-01 to 2028-12-31" in run("calendar", "show").stdout
+        with engine.begin() as conn:
+            assert conn.scalar(text("select count(*) from gis.change")) == changes + 1
+    engine.dispose()
