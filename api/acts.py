@@ -17,6 +17,7 @@ from cases.acts import Case, Person, allowed
 from cases.brought import Brought
 from cases.case import ACTS, STAGES
 from cases.desk import Acted
+from cases.worktime import WorkCalendar
 from gis.db import query
 from gis.errors import Forbidden, Invalid
 from layers.accounts import OF_A_UNIT, Actor, units_of
@@ -61,6 +62,7 @@ def act_on_case(
     with house.begin_writing() as conn:
         actor = who.writer(conn)
         key = None if idempotency_key is None else f"{actor.name}:{idempotency_key}"
+        clockwork = house.clockwork(conn, hold=True)
         done = desk.act(
             conn,
             no,
@@ -68,10 +70,10 @@ def act_on_case(
             _brought(conn, house, brought),
             from_stage=brought.from_,
             actor=actor,
-            clockwork=house.clockwork(conn),
+            clockwork=clockwork,
             key=key,
         )
-        data = case_now(conn, house, done)
+        data = case_now(house, done, clockwork.calendar)
     house.ring(done.case)
     return tagged(request, CaseNow, data, private=True)
 
@@ -105,7 +107,7 @@ def _brought(conn: Connection, house: House, body: Act) -> Brought:
     )
 
 
-def case_now(conn: Connection, house: House, done: Acted) -> dict[str, Any]:
+def case_now(house: House, done: Acted, calendar: WorkCalendar) -> dict[str, Any]:
     """A case after an act (fields of CaseNow)."""
     case = done.case
     en, zh = STAGES[case.stage]
@@ -127,13 +129,12 @@ def case_now(conn: Connection, house: House, done: Acted) -> dict[str, Any]:
         "appeal": case.appeal,
         "ended": list(done.ended),
         "simulated": house.city.simulated,
-        **clocks_and_acts(conn, house, case, done.person, done.at),
+        **clocks_and_acts(house, case, done.person, done.at, calendar),
     }
 
 
-def clocks_and_acts(conn: Connection, house: House, case: Case, person: Person, at: datetime) -> dict[str, Any]:
+def clocks_and_acts(house: House, case: Case, person: Person, at: datetime, calendar: WorkCalendar) -> dict[str, Any]:
     """The clocks of a case with their lights, and what somebody may do with it."""
-    calendar = house.clockwork(conn).calendar
     kept = [
         {
             "kind": kind,

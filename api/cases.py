@@ -317,7 +317,7 @@ def read_case(
         "stood_in": case.stood_in,
         "appeal": case.appeal,
         "collector": case.collector_code,
-        **clocks_and_acts(conn, house, case, person, now),
+        **clocks_and_acts(house, case, person, now, house.clockwork(conn).calendar),
         "events": [_event(house, event, row.accuracy_m) for event in row.events],
         "simulated": house.city.simulated,
         "data_source": row.data_source,

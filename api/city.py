@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Engine, text
 
 from api.progress import Stages
 from cases import reports
+from cases.calendar import calendar_mark, first_calendar
 from cases.clocks import read_clockwork
 from cases.duty import load_rules
 from cases.history import wind_imported
 from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases, query
-from gis.errors import Conflict, NotFound, UnfitFile, UnfitSetting
+from gis.errors import Conflict, Invalid, NotFound, UnfitFile, UnfitSetting
 from gis.history import record_change
 from gis.migrate import made_for, migrate
 from grids.areas import load_areas, load_cells, load_responsibility
@@ -39,7 +40,8 @@ TABLES = (
     "layers.census, layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, "
     "layers.condition, layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
     "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
-    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, cases.calendar, "
+    "gis.change"
 )
 
 
@@ -67,6 +69,7 @@ def loaded_engine(access: Access, city: City) -> Engine:
     if city.id in list_databases(access):
         engine = city_engine(access, city)
         if _holds_a_city(engine):
+            _bring_calendar(engine, city)
             return engine
         engine.dispose()
     raise NotFound(
@@ -82,6 +85,17 @@ def _holds_a_city(engine: Engine) -> bool:
     with engine.connect() as conn:
         there = conn.execute(text("select to_regclass('grids.city')")).scalar_one() is not None
         return there and is_loaded(conn)
+
+
+def _bring_calendar(engine: Engine, city: City) -> None:
+    """A database of before calendars were kept in it gets that of the city's folder; one that cannot be used stays
+    away, and whoever needs it says so.
+    """
+    with engine.begin() as conn:
+        if calendar_mark(conn) is None:
+            with suppress(Invalid), conn.begin_nested():
+                now = record_change(conn, since=datetime.now(UTC), actor="wanmi load", reason="work calendar")
+                first_calendar(conn, city, now)
 
 
 def load_city(
@@ -125,6 +139,7 @@ def load_city(
                     conn.execute(text(f"truncate {TABLES} restart identity"))
                 _write(conn, city, frames, stages, str(source) if source else None)
         elif not waiting:
+            _bring_calendar(engine, city)
             with engine.begin() as conn:  # a database of before them gets the national editions
                 if load_national(conn, city.folder.parent / "catalogue", city.edition):
                     load_mapping(conn, city.folder)
@@ -211,6 +226,7 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     load_units(conn, frames["units"])
     load_collectors(conn, frames["collectors"])
     load_rules(conn, frames["rules"], city.srid, version)
+    first_calendar(conn, city, version, frames.get("calendar"))
     stages("names of places | 地名", 0.25)
     load_places(conn, derive_places(conn, city.srid), version)
     if "simulation" in city.profile:
@@ -246,6 +262,5 @@ def open_waiting(engine: Engine, city: City, stages: Stages) -> reports.Opened:
     stages.note(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
     with engine.begin() as conn:
         conn.execute(text("analyze cases.case, cases.event, cases.report"))
-        if (city.folder / "calendar.csv").is_file():
-            wind_imported(conn, read_clockwork(conn, city), actor="wanmi load")
+        wind_imported(conn, read_clockwork(conn, city), actor="wanmi load")
     return reports.Opened(opened, refused)

@@ -14,6 +14,7 @@ import typer
 
 from api.accounts import accounts
 from api.bulk import assign
+from api.calendar import calendar
 from api.catalogue import catalogue
 from api.census import census
 from api.collectors import collectors
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(accounts, name="account")
 app.add_typer(grid, name="grid")
+app.add_typer(calendar, name="calendar")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(census, name="census")
 app.add_typer(component, name="component")

@@ -56,7 +56,6 @@ class House:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _versions: tuple[float, dict[str, int]] = (0.0, {})
     _cookies: Cookies | None = None
-    _clockwork: Clockwork | None = None
     _bell: Bell | None = None
 
     @contextmanager
@@ -86,11 +85,9 @@ class House:
         """The city's time zone."""
         return ZoneInfo(self.city.timezone)
 
-    def clockwork(self, conn: Connection) -> Clockwork:
-        """What the clocks of cases go by."""
-        if self._clockwork is None:
-            self._clockwork = read_clockwork(conn, self.city)
-        return self._clockwork
+    def clockwork(self, conn: Connection, *, hold: bool = False) -> Clockwork:
+        """What the clocks of cases go by; ``hold``: kept as it is until the transaction ends."""
+        return read_clockwork(conn, self.city, hold=hold)
 
     @property
     def bell(self) -> Bell:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from api.deps import House
 from api.health import WARN_DAYS
@@ -43,7 +44,7 @@ def do_upkeep(house: House) -> list[Line]:
     with house.engine.begin() as conn:
         clockwork = house.clockwork(conn)
         ensure_partition_of_today(conn)
-    for name, acted in keep_up(house.engine, clockwork):
+    for name, acted in keep_up(house.engine, partial(house.clockwork, hold=True)):
         done[name] += 1
         house.ring(acted.case)
     lines = [

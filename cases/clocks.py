@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
+from cases.calendar import held_calendar
 from cases.case import Move
 from cases.worktime import WorkCalendar
 from gis.errors import Conflict
@@ -208,18 +209,11 @@ class Clockwork:
     small_s: Mapping[str, float]  #: seconds of acceptance, filing, dispatch, verification, check
 
 
-def read_clockwork(conn: Connection, city: City) -> Clockwork:
-    """The city's calendar, and its small clocks: ``[clocks]`` of city.toml in minutes, or the practice's (SMALL_S)."""
-    profile = city.profile
-    hours = [(str(a), str(b)) for a, b in profile.get("office_hours", [("08:00", "12:00"), ("14:00", "18:00")])]
-    calendar = WorkCalendar.read(
-        city.folder / "calendar.csv",
-        hours=hours,
-        timezone=city.timezone,
-        day_hours=float(profile.get("working_day_hours", 8)),
-    )
-    own: Mapping[str, Any] = profile.get("clocks", {})
-    small_s = {
-        kind: float(own[f"{kind}_min"]) * 60 if f"{kind}_min" in own else float(s) for kind, s in SMALL_S.items()
-    }
-    return Clockwork(calendar=calendar, small_s=small_s)
+def read_clockwork(conn: Connection, city: City, *, hold: bool = False) -> Clockwork:
+    """The city's calendar, and its small clocks: ``[clocks]`` of city.toml in minutes, or the practice's (SMALL_S).
+
+    hold : keep the calendar as it is until the transaction ends (cases.calendar.calendar_mark)
+    """
+    own: Mapping[str, Any] = city.profile.get("clocks", {})
+    small_s = {kind: float(own.get(f"{kind}_min", s / 60)) * 60 for kind, s in SMALL_S.items()}
+    return Clockwork(calendar=held_calendar(conn, hold=hold).work, small_s=small_s)

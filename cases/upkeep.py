@@ -6,9 +6,9 @@ processes that do it at once do nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from cases.clocks import Clockwork
 from cases.desk import Acted, act_by_clockwork
@@ -22,9 +22,10 @@ REASONS = {
 }
 
 
-def keep_up(engine: Engine, clockwork: Clockwork) -> Iterator[tuple[str, Acted]]:
+def keep_up(engine: Engine, read: Callable[[Connection], Clockwork]) -> Iterator[tuple[str, Acted]]:
     """Resume suspended cases whose end has come (from that end on), and escalate those whose clock ran out.
 
+    read : what the clocks go by, held until the transaction ends (cases.clocks.read_clockwork)
     Yields each act, and the case after it, when it is committed.
     """
     tried: set[tuple[int, str]] = set()
@@ -38,7 +39,7 @@ def keep_up(engine: Engine, clockwork: Clockwork) -> Iterator[tuple[str, Acted]]
             tried.add((row.no, row.act))
             with engine.begin() as conn:
                 done = act_by_clockwork(
-                    conn, row.no, row.act, clockwork=clockwork, actor=ACTOR, reason=REASONS[row.act]
+                    conn, row.no, row.act, clockwork=read(conn), actor=ACTOR, reason=REASONS[row.act]
                 )
             if done is not None:
                 yield row.act, done

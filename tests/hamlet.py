@@ -14,6 +14,7 @@ import geopandas as gpd
 import pandas as pd
 from shapely import Point, box
 
+from cases.calendar import read_calendar_file
 from grids.city import City
 
 WEST_M, SOUTH_M = 500_000.0, 3_600_000.0
@@ -101,6 +102,7 @@ def hamlet() -> tuple[City, dict[str, Any]]:
         ),
         "components": _components(),
         "rules": _rules(),
+        "calendar": read_calendar_file(HOME / "data" / "ankang" / "calendar.csv")[0],
         "reports": _reports(),
         "findings": [],
     }

@@ -45,6 +45,7 @@ COUNTS = {
     "layers.component": 3,
     "cases.rule": 5,
     "cases.rule_role": 8,
+    "cases.calendar": 1,
     "cases.report": 10,
     "cases.case": 4,
     "cases.event": 4,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from api.deps import House
 from api.rounds import do_upkeep, unexplained
+from cases.clocks import Clockwork
 from cases.deadlines import move_deadlines
 from cases.history import wind_imported
 from cases.photo import PhotoStore
@@ -25,6 +26,11 @@ from tests.conftest import copied
 from tests.doorstep import Door, report
 from tests.hands import CLOCKWORK, do, person, reported
 from tests.test_case_laws import PHOTO, told_anew
+
+
+def clockwork(conn: Connection) -> Clockwork:
+    return CLOCKWORK
+
 
 UNIT = person("unit", unit="WEST")
 
@@ -86,11 +92,11 @@ def suspended(engine: Engine, key: str) -> int:
 
 def test_a_suspension_ends_at_its_end_however_late_that_is_noticed(engine: Engine) -> None:
     no = suspended(engine, "a")
-    assert list(keep_up(engine, CLOCKWORK)) == []
+    assert list(keep_up(engine, clockwork)) == []
     with engine.begin() as conn:
         back(conn, no, 9)
         until = conn.scalar(text("select suspended_until from cases.case where no = :no"), {"no": no})
-    done = [name for name, _ in keep_up(engine, CLOCKWORK)]
+    done = [name for name, _ in keep_up(engine, clockwork)]
     assert done[0] == "resume"
     with engine.connect() as conn:
         row = conn.execute(text("select clocks, suspended_until from cases.case where no = :no"), {"no": no}).one()
@@ -108,7 +114,7 @@ def test_what_ran_out_is_told_once_also_by_two_at_once(engine: Engine) -> None:
             numbers.append(no)
         fresh = reported(conn, "fresh")
     done: list[Any] = []
-    threads = [threading.Thread(target=lambda: done.extend(keep_up(engine, CLOCKWORK))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: done.extend(keep_up(engine, clockwork))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -116,7 +122,7 @@ def test_what_ran_out_is_told_once_also_by_two_at_once(engine: Engine) -> None:
     assert sorted(acted.case.no for _, acted in done) == numbers
     assert all(events(engine, no) == ["report", "escalate"] for no in numbers)
     assert events(engine, fresh) == ["report"]
-    assert list(keep_up(engine, CLOCKWORK)) == []
+    assert list(keep_up(engine, clockwork)) == []
     with engine.begin() as conn:  # the next clock is another one
         do(conn, numbers[0], "accept", person("acceptor"), condition_no=1)
         assert not conn.scalar(text("select escalated from cases.case where no = :no"), {"no": numbers[0]})

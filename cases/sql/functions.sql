@@ -616,6 +616,20 @@ begin
 end $$;
 comment on function cases.open_case is 'Open a case for one report that has just come in, assigned, in one round trip; or say why not';
 
+-- Acts that set a deadline may hold it together; who changes the calendar waits for them, and they for him. It is locked first
+-- and read then.
+create or replace function cases.hold_calendar(alone boolean) returns table (id bigint, since timestamptz) language plpgsql as $$
+#variable_conflict use_column
+begin
+  if alone then
+    lock table cases.calendar in exclusive mode;
+  else
+    lock table cases.calendar in row share mode;
+  end if;
+  return query select c.id, c.since from cases.calendar c order by c.id desc limit 1;
+end $$;
+comment on function cases.hold_calendar is 'Keep the work calendar as it is until the transaction ends; which one holds';
+
 -- A case held against others, as the rules need to see it: one transaction at a time acts on it. It is locked first and read
 -- then: what another has just written is seen. of_unit: of who asks; sent_key: of the act that is sent; held false: only read.
 create or replace function cases.hold(case_no bigint, of_unit text, sent_key text, held boolean)

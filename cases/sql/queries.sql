@@ -482,3 +482,19 @@ select concat_ws(':', (select sum(v.n) from gis.version v where v.layer = 'cells
   (select count(*) from layers.unit u where u.dissolved_at <= statement_timestamp()),
   (select count(*) from layers.unit u where u.founded_at <= statement_timestamp()),
   layers.edition_at(null));
+
+-- name: calendar_mark
+select id, since from cases.calendar order by id desc limit 1;
+
+-- name: read_calendar
+select hours, day_hours, timezone, lines from cases.calendar where id = :id;
+
+-- name: keep_calendar
+insert into cases.calendar (change_id, hours, day_hours, timezone, lines)
+values (:change_id, :hours, :day_hours, :timezone, cast(:lines as jsonb));
+
+-- name: hold_calendar
+select id, since from cases.hold_calendar(false);
+
+-- name: change_calendar
+select id from cases.hold_calendar(true);
