@@ -254,10 +254,11 @@ def fault_lines(faults: Sequence[CalendarFault]) -> Iterable[Words]:
             continue
         severity = {"error": "错误", "warning": "警告"}[kind.severity]
         yield f"{kind.severity}: {kind.en} ({many[name]})", f"{severity}:{kind.zh}({many[name]})"
-        for fault in [fault for fault in faults if fault.rule == name and fault.row is not None][:MOST]:
+        for fault in [fault for fault in faults if fault.rule == name and fault.value is not None][:MOST]:
+            row, row_zh = (f"row {fault.row}: ", f"第 {fault.row} 行:") if fault.row else ("", "")
             other, other_zh = (f" (row {fault.other})", f"(第 {fault.other} 行)") if fault.other else ("", "")
             said = f"{fault.field} {(fault.value or '')[:80]!r}"
-            yield f"  row {fault.row}: {said}{other}", f"  第 {fault.row} 行:{said}{other_zh}"
+            yield f"  {row}{said}{other}", f"  {row_zh}{said}{other_zh}"
         yield f"  → {kind.mend}", f"  → {kind.mend_zh}"
 
 

@@ -276,6 +276,8 @@ def import_calendar(
     conn.execute(query("cases", "change_calendar"))
     before = held_calendar(conn) if calendar_mark(conn) is not None else None
     faults = check_calendar(lines, rows)
+    if before is not None and not errors_of(faults):
+        faults += _reaches_less(before, calendar_of(city, lines))
     if errors_of(faults):
         return CalendarChange(before=before, after=None, faults=faults, days=[], written=False)
     after = calendar_of(city, lines)
@@ -293,6 +295,14 @@ def changed_days(before: Calendar, after: Calendar) -> Iterable[ChangedDay]:
         old, new = before.days.get(day, ""), after.days.get(day, "")
         if first <= day <= last and old != new:
             yield ChangedDay(day, old, new)
+
+
+def _reaches_less(before: Calendar, after: Calendar) -> Iterable[CalendarFault]:
+    """Working time that is known today and would not be any longer."""
+    if after.first_on > before.first_on:
+        yield CalendarFault(rule="begins_later", field="first_on", value=f"{after.first_on} > {before.first_on}")
+    if after.last_on < before.last_on:
+        yield CalendarFault(rule="ends_earlier", field="last_on", value=f"{after.last_on} < {before.last_on}")
 
 
 def _content(calendar: Calendar) -> tuple[Any, ...]:

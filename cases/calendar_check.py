@@ -135,7 +135,7 @@ def _of_line(row: int, line: Line) -> Iterator[CalendarFault]:
     for name in TEXTS:
         text = getattr(line, name)
         if len(text) > MOST_LETTERS or any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in text):
-            yield CalendarFault(rule="text", row=row, field=name)
+            yield CalendarFault(rule="text", row=row, field=name, value=text)
     if not line.name_zh or not line.name_en:
         yield CalendarFault(rule="name_missing", row=row, field="name_en" if line.name_zh else "name_zh")
     if not line.source:

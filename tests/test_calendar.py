@@ -50,6 +50,7 @@ def line(first_on: str, last_on: str = "", kind: str = "holiday", **more: Any) -
 
 
 OFFICE = line("2026-01-01", "2026-12-31", "office")
+WHOLE = line("2015-01-01", "2028-12-31", "office")  #: reaches as far as the calendar that the hamlet has
 
 
 def take(conn: Connection, city: City, lines: list[Line], **more: Any) -> CalendarChange:
@@ -102,7 +103,7 @@ def test_taking_over_says_exactly_the_days_that_change_and_once(
     conn: Connection, template: City, first: set[int], second: set[int]
 ) -> None:
     def calendar(days: set[int]) -> list[Line]:
-        return [OFFICE, *(line((date(2026, 1, 1) + timedelta(days=n)).isoformat()) for n in sorted(days))]
+        return [WHOLE, *(line((date(2026, 1, 1) + timedelta(days=n)).isoformat()) for n in sorted(days))]
 
     take(conn, template, calendar(first))
     kept = rows_kept(conn)
@@ -121,9 +122,9 @@ def test_taking_over_says_exactly_the_days_that_change_and_once(
 def test_rolled_back_it_is_as_if_nothing_had_been(conn: Connection, template: City) -> None:
     held, mark, kept = held_calendar(conn), calendar_mark(conn), rows_kept(conn)
     tried = conn.begin_nested()
-    change = take(conn, template, [OFFICE])
+    change = take(conn, template, [WHOLE])
     assert change.written
-    assert held_calendar(conn).lines == (OFFICE,)
+    assert held_calendar(conn).lines == (WHOLE,)
     tried.rollback()
     assert (held_calendar(conn), calendar_mark(conn), rows_kept(conn)) == (held, mark, kept)
 
@@ -141,9 +142,9 @@ def test_the_hours_of_the_profile_come_with_the_lines(conn: Connection, template
 
 def test_a_season_is_a_span_of_office_days_with_its_own_hours(conn: Connection, template: City) -> None:
     seasons = [
-        line("2026-01-01", "2026-04-30", "office"),
+        line("2015-01-01", "2026-04-30", "office"),
         line("2026-05-01", "2026-09-30", "office", hours="8:00～12:00，15:00至18:30"),
-        line("2026-10-01", "2026-12-31", "office"),
+        line("2026-10-01", "2028-12-31", "office"),
     ]
     change = take(conn, template, seasons)
     assert change.faults == []
@@ -153,13 +154,23 @@ def test_a_season_is_a_span_of_office_days_with_its_own_hours(conn: Connection, 
 
 def test_a_calendar_with_errors_writes_nothing(conn: Connection, template: City) -> None:
     before = rows_kept(conn)
-    change = take(conn, template, [OFFICE, line("2026-02-30")], rows=[2, 7])
+    change = take(conn, template, [WHOLE, line("2026-02-30")], rows=[2, 7])
     assert [(fault.rule, fault.row, fault.field, fault.value) for fault in change.faults] == [
         ("day", 7, "first_on", "2026-02-30"),
         ("day", 7, "last_on", "2026-02-30"),
     ]
     assert (change.after, change.written) == (None, False)
     assert rows_kept(conn) == before
+
+
+def test_a_part_of_a_calendar_is_not_taken_for_the_whole(conn: Connection, template: City) -> None:
+    mark = calendar_mark(conn)
+    change = take(conn, template, [line("2027-01-01", "2028-12-31", "office")])
+    assert [fault.rule for fault in change.faults] == ["begins_later"]
+    assert (change.written, calendar_mark(conn)) == (False, mark)
+    change = take(conn, template, [line("2014-01-01", "2027-12-31", "office")])
+    assert [(fault.rule, fault.value) for fault in change.faults] == [("ends_earlier", "2027-12-31 < 2028-12-31")]
+    assert change.written
 
 
 def test_rows_are_never_rewritten(conn: Connection) -> None:
@@ -174,7 +185,7 @@ def test_a_city_without_a_calendar_is_told_what_to_do(conn: Connection, template
     with pytest.raises(Conflict, match="no work calendar") as caught:
         held_calendar(conn)
     assert "wanmi calendar import" in str(caught.value.mend)
-    change = take(conn, template, [OFFICE])
+    change = take(conn, template, [WHOLE])
     assert (change.before, change.written, change.days) == (None, True, [])
 
 
@@ -184,7 +195,7 @@ def test_a_change_waits_for_whoever_holds_the_calendar(server: Access, template:
 
     def change() -> None:
         with engine.begin() as conn:
-            take(conn, template, [OFFICE])
+            take(conn, template, [WHOLE])
         done.set()
 
     with engine.connect() as one, engine.connect() as other:
@@ -261,7 +272,7 @@ PLANTED: dict[str, tuple[list[Line], list[tuple[int | None, int | None, str | No
 
 
 def test_every_kind_of_fault_is_planted() -> None:
-    assert set(PLANTED) == set(FAULTS)
+    assert set(PLANTED) | {"begins_later", "ends_earlier"} == set(FAULTS)
     assert check_calendar([OFFICE, line("2026-02-03", kind="working_day", hours="09:00-10:00")]) == []
 
 
