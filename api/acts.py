@@ -32,10 +32,10 @@ DESKS: dict[str, dict[str, Any]] = {
     "acceptor": {"stages": ["reported", "awaiting_check"]},
     "duty_chief": {"stages": ["accepted", "checked", "self_disposed"], "asked": ["void"], "appealed": True},
     "dispatcher": {"stages": ["filed", "disposed"], "asked": ["extension", "suspension"]},
-    "unit": {"stages": ["dispatched"]},
-    "district_dispatcher": {"stages": ["dispatched"]},
-    "collector": {"stages": ["verifying", "checking"]},
-    "leader": {"stages": [stage for stage in STAGES if stage != "none"], "only_escalated": True},
+    "unit": {},  # what is dispatched to it
+    "district_dispatcher": {},
+    "collector": {},  # the tasks of the collector
+    "leader": {"overdue": True},
 }
 
 
@@ -191,12 +191,12 @@ def read_desk(
             units = list(units_of(conn, _as(actor, desk_role)) or (0,))
         lies = DESKS[desk_role]
         row = {
-            "stages": lies["stages"],
+            "stages": lies.get("stages", []),
             "unit_ids": units,
             "collector": (actor.collector_code or "") if desk_role == "collector" else None,
             "asked": lies.get("asked", []),
             "appealed": lies.get("appealed", False),
-            "only_escalated": lies.get("only_escalated"),
+            "overdue": lies.get("overdue", False),
             "after_due_at": due_at,
             "after_no": no,
             "most": limit + 1,

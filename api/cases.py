@@ -25,10 +25,12 @@ from api.jurisdiction import (
     outside,
     reason,
     refuse_unknown,
+    undisputed,
     unknown_class,
 )
 from cases import acts, desk
 from cases.brought import refuse_missing_photos
+from cases.clocks import Clockwork
 from cases.photo import remarks
 from cases.reports import CASES, Report, lacking, open_case
 from gis.crs import GEODETIC
@@ -104,7 +106,8 @@ def report_case(
         )
         _refuse_lacking(house, report)
         refuse_missing_photos(conn, photos)
-        acceptance_s = house.clockwork(conn).small_s["acceptance"]
+        clockwork = house.clockwork(conn)
+        acceptance_s = clockwork.small_s["acceptance"]
         opened = open_case(conn, report, actor=actor.name, role=role, acceptance_s=acceptance_s)
         if opened.refusal == "unknown_class" and report.class_code is not None:
             raise unknown_class(conn, report.class_code)
@@ -118,7 +121,7 @@ def report_case(
                 mend_zh="新的上报请使用新的键",
                 no=opened.no,
             )
-        facts, case = read_case(conn, house, opened.no, None, actor)
+        facts, case = read_case(conn, house, opened.no, None, actor, clockwork)
         within_m = 0.0 if report.class_code is None else SIMILAR_M[report.class_code[0]]
         near = {"no": opened.no, "within_m": within_m, "days": SIMILAR_DAYS, "most": 5}
         facts["similar"] = [
@@ -172,7 +175,12 @@ def _event(house: House, event: dict[str, Any], accuracy_m: float | None) -> dic
 
 
 def _dispute(conn: Connection, house: House, row: Any) -> dict[str, Any]:
-    """What could be meant beside the unit of a case, as of the instant at which it was last assigned."""
+    """What could be meant beside the unit of a case, as of the instant at which it was last assigned.
+
+    Most places are not disputed: that no border and no red line is within reach is seen by one look.
+    """
+    if row.undisputed_m is not None:
+        return undisputed(house.city, row.undisputed_m, row.accuracy_m)
     asked = Asked(
         x=row.x,
         y=row.y,
@@ -230,7 +238,7 @@ def one_case(request: Request, house: InHouse, who: Who, no: CaseNo) -> Response
     with house.begin_reading() as conn:
         seen = who.reader(conn)
         actor = who.actor(conn)
-        facts, _ = read_case(conn, house, no, seen, actor)
+        facts, _ = read_case(conn, house, no, seen, actor, house.clockwork(conn))
     return tagged(request, Case, facts, private=house.reading == "accounts" or actor is not None)
 
 
@@ -263,7 +271,12 @@ def _refuse_lacking(house: House, report: Report) -> None:
 
 
 def read_case(
-    conn: Connection, house: House, no: int, seen: tuple[int, ...] | None, actor: Actor | None
+    conn: Connection,
+    house: House,
+    no: int,
+    seen: tuple[int, ...] | None,
+    actor: Actor | None,
+    clockwork: Clockwork,
 ) -> tuple[dict[str, Any], acts.Case]:
     """The facts of a case (fields of shapes.Case), as an actor may see them; and the case as the rules see it.
 
@@ -317,7 +330,7 @@ def read_case(
         "stood_in": case.stood_in,
         "appeal": case.appeal,
         "collector": case.collector_code,
-        **clocks_and_acts(house, case, person, now, house.clockwork(conn).calendar),
+        **clocks_and_acts(house, case, person, now, clockwork.calendar),
         "events": [_event(house, event, row.accuracy_m) for event in row.events],
         "simulated": house.city.simulated,
         "data_source": row.data_source,

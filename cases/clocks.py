@@ -72,8 +72,7 @@ class Clock:
             return None
         left = max(round(self.allowed_s * share - self.used_s, 6), 0.0)
         if self.works:
-            found: datetime = calendar.due(self.since, left).to_pydatetime()
-            return found
+            return calendar.due_one(self.since, left)
         return self.since + timedelta(seconds=left)
 
     def light(self, at: datetime, calendar: WorkCalendar) -> Light:

@@ -12,7 +12,7 @@ A deadline that falls on closing time *is* closing time, not the next opening.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from gis.errors import Invalid, UnfitFile
 
 MICROSECONDS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BASES = ("urgent_hour", "urgent_day", "work_hour", "work_day")  #: what a limit is counted in
 KINDS = ("office", "holiday", "working_day")  #: what a line of calendar.csv says
 
@@ -93,7 +94,7 @@ class WorkCalendar:
 
     def knows(self, at: datetime) -> bool:
         """Whether an aware instant lies in the span the calendar is known for."""
-        return self.known_from <= int(_instants(at)[0]) <= self.known_to
+        return self.known_from <= _instant(at) <= self.known_to
 
     def periods(self) -> pd.DataFrame:
         """The working periods as aware UTC columns ``open_at`` and ``close_at``."""
@@ -105,6 +106,8 @@ class WorkCalendar:
         Aware instants, alone or as array, index or series of equal length. Raises Invalid for a naive instant and
         for one outside the span the calendar is known for.
         """
+        if isinstance(start, datetime) and isinstance(end, datetime) and not pd.isna(start) and not pd.isna(end):
+            return (self._work_until_one(_instant(end)) - self._work_until_one(_instant(start))) / MICROSECONDS
         a, b = np.broadcast_arrays(_instants(start), _instants(end))
         seconds = (self._work_until(b) - self._work_until(a)) / MICROSECONDS
         return float(seconds[0]) if _is_one(start) and _is_one(end) else seconds
@@ -149,6 +152,25 @@ class WorkCalendar:
         if works.any():
             found[works] = _instants(self.due(_as_index(begin[works]), seconds[works]))
         return _answer(found, _is_one(start) and np.ndim(value) == 0 and np.ndim(basis) == 0)
+
+    def due_one(self, start: datetime, allowance_s: float) -> datetime:
+        """:meth:`due` of one start and one allowance, as a datetime: for clocks, without an array about them."""
+        begin, allowance = _instant(start), round(allowance_s * MICROSECONDS)
+        target = self._work_until_one(begin) + allowance
+        if target > self._until[-1]:
+            self._beyond()
+        if allowance == 0:
+            return start.astimezone(UTC)
+        at = int(np.searchsorted(self._until, target, side="left"))
+        return EPOCH + timedelta(microseconds=int(self.opens[at]) + target - int(self._before[at]))
+
+    def _work_until_one(self, at: int) -> int:
+        if not self.known_from <= at <= self.known_to:
+            self._beyond()
+        period = int(np.searchsorted(self.opens, at, side="right")) - 1
+        if period < 0:
+            return 0
+        return int(self._before[period]) + min(at, int(self.closes[period])) - int(self.opens[period])
 
     def _work_until(self, at: Ints) -> Ints:
         if len(at) and (at.min() < self.known_from or at.max() > self.known_to):
@@ -206,6 +228,14 @@ def day_plan(
 
 def _is_one(value: Any) -> bool:
     return isinstance(value, datetime | np.datetime64)
+
+
+def _instant(at: datetime) -> int:
+    """An aware instant as microseconds since 1970 UTC; Invalid for a naive one."""
+    if at.tzinfo is None:
+        return int(_instants(at)[0])  # which says what is wrong
+    passed = at - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * MICROSECONDS + passed.microseconds
 
 
 def _instants(value: Any) -> Ints:

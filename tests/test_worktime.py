@@ -169,3 +169,24 @@ def test_a_missing_calendar_says_so(tmp_path):
 def test_overlapping_periods_are_refused():
     with pytest.raises(Invalid):
         WorkCalendar.of([(EPOCH, EPOCH + timedelta(hours=2)), (EPOCH + timedelta(hours=1), EPOCH + timedelta(hours=3))])
+
+
+@given(calendar_and_start(), st.integers(0, 5_000))
+def test_one_clock_counts_as_an_array_of_them(made, allowance):
+    calendar, start = made
+    end = start + timedelta(seconds=allowance / 2)
+    try:
+        expected = calendar.due([start], allowance)[0]
+    except Invalid:
+        with pytest.raises(Invalid):
+            calendar.due_one(start, allowance)
+    else:
+        found = calendar.due_one(start, allowance)
+        assert found == expected
+    try:
+        many = calendar.elapsed([start], [end])[0]
+    except Invalid:
+        with pytest.raises(Invalid):
+            calendar.elapsed(start, end)
+    else:
+        assert calendar.elapsed(start, end) == many

@@ -754,10 +754,94 @@ begin
 end $$;
 comment on function cases.replay is 'A case told anew from its report and its events';
 
--- A page of a desk: what is due first. Stages (of units, of a collector), what waits for a decision, appeals, what was escalated;
--- null: not asked for. Planned for each call: what is filtered by decides which index serves.
+-- The radius of a place's error circle where one cell holds all of it and no red line of a zone comes near; else null: then
+-- cases.parts_of_circle says who could be meant.
+create or replace function cases.undisputed_within(point geometry, accuracy_m double precision, at timestamptz)
+returns double precision language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+  reach_m double precision := (select least(greatest(accuracy_m, g.border_tolerance_m), 1000) from grids.city g);
+begin
+  if (select count(*) from (
+      select 1 from grids.cell c where upper_inf(c.valid) and lower(c.valid) <= at and st_dwithin(c.geom, point, reach_m)
+      union all
+      select 1 from grids.cell c where not upper_inf(c.valid) and c.valid @> at and st_dwithin(c.geom, point, reach_m)
+      limit 2) q) = 1
+    and not exists (select from cases.rule r where upper_inf(r.valid) and r.zone is not null and st_dwithin(r.zone, point, reach_m))
+    and not exists (select from cases.rule r where not upper_inf(r.valid) and r.zone is not null and st_dwithin(r.zone, point, reach_m))
+  then
+    return reach_m;
+  end if;
+  return null;
+end $$;
+comment on function cases.undisputed_within is 'The radius of the error circle where one cell holds it and no red line comes near; else null';
+
+-- All that is known of a case, for who sees the work of some units or (null) of all. One plan for all: with partitions it takes
+-- longer to make than to run.
+create or replace function cases.read(case_no bigint, unit_ids bigint[])
+returns table (
+  no bigint, channel text, class_code text, class_zh text, class_en text, condition_no integer, condition_zh text,
+  condition_en text, component_code text, component_m double precision, x double precision, y double precision,
+  lon double precision, lat double precision, accuracy_m double precision, address text, description text,
+  reported_at timestamptz, due_at timestamptz, disposed_at timestamptz, closed_at timestamptz, stage text, stage_zh text,
+  stage_en text, is_end boolean, last_seq integer, cell_code text, placed text, placed_m double precision,
+  border_m double precision, border_code text, basis text, resolved_by text, rule_code text, source_document text,
+  source_on date, data_source text, undisputed_m double precision, assigned_at timestamptz, unit json, assisting json, areas json, events json,
+  reporter text, linked bigint[])
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+return query
+select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
+  k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
+  st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
+  c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
+  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.basis, c.resolved_by,
+  r.code as rule_code, r.source_document, r.source_on, c.data_source,
+  case when c.placed = 'inside' then cases.undisputed_within(c.geom, c.accuracy_m, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null)) end, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at, (
+    select json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+    from layers.unit u where u.id = c.unit_id) as unit, (
+    select coalesce(json_agg(json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+      order by array_position(c.assisting_ids, u.id)), '[]')
+    from layers.unit u where u.id = any (c.assisting_ids)) as assisting, (
+    select coalesce(json_agg(json_build_object('level', a.level, 'code', a.code, 'name_zh', a.name_zh, 'name_en', a.name_en)
+      order by length(a.code) desc), '[]')
+    from grids.area a where a.code = any (grids.area_prefixes(g.code)) and upper_inf(a.valid)) as areas, (
+    select json_agg(q) from (
+      select e.seq, e.at, e.actor, e.role, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code,
+        e.data ->> 'instead_of' as instead_of, extract(epoch from e.worked)::double precision as worked_s,
+        extract(epoch from e.at - lag(e.at) over (order by e.seq))::double precision as passed_s, e.data, (
+          select coalesce(json_agg(json_build_object('kind', a.kind, 'sha256', a.sha256, 'taken_at', f.taken_at,
+            'distance_m', a.distance_m) order by a.n), '[]')
+          from cases.attachment a join cases.photo f on f.sha256 = a.sha256 where a.case_no = e.case_no and a.seq = e.seq) as photos
+      from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = c.no order by e.seq) q) as events, (
+    select r.reporter from cases.report r where r.case_no = c.no) as reporter,
+  array(select f.no from cases.case f where f.same_as = c.no order by f.no) as linked
+from cases.case c
+left join layers.class l on l.edition = c.edition and l.code = c.class_code
+left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
+join cases.stage s on s.code = c.stage
+join grids.cell g on g.id = c.cell_id
+left join cases.rule r on r.id = c.rule_id
+where c.no = read.case_no and (read.unit_ids is null or c.unit_id = any (read.unit_ids) or c.assisting_ids && read.unit_ids);
+end $$;
+comment on function cases.read is 'All that is known of a case, with everything that happened to it';
+
+-- Whether a case is among those that a desk is narrowed to; null: not narrowed.
+create or replace function cases.is_wanted(c cases.case, classes text[], areas text[], sources text[], light text)
+returns boolean language sql stable as $$
+  select (classes is null or c.class_code ^@ any (classes)) and (sources is null or c.channel = any (sources))
+    and (areas is null or exists (select from grids.cell g where g.id = c.cell_id and g.code ^@ any (areas)))
+    and case light when 'red' then c.clock_due_at < now() when 'yellow' then c.clock_yellow_at <= now() and c.clock_due_at >= now()
+      when 'green' then c.clock_yellow_at > now() and c.clock is not null else true end
+$$;
+comment on function cases.is_wanted is 'Whether a case is among those that a desk is narrowed to';
+
+-- A page of a desk, what is due first: at stages; of units, dispatched; of a collector; what waits for a decision; appeals; what was
+-- escalated. What is null or empty is not asked for. Each part is read in the order of an index, no further than a page.
 create or replace function cases.queue(
-  stages text[], unit_ids bigint[], collector text, asked text[], appealed boolean, only_escalated boolean,
+  stages text[], unit_ids bigint[], collector text, asked text[], appealed boolean, overdue boolean,
   after_due_at timestamptz, after_no bigint, most integer, classes text[], areas text[], sources text[], light text)
 returns table (
   no bigint, stage text, channel text, class_code text, condition_no integer, address text, description text, cell_code text,
@@ -765,51 +849,57 @@ returns table (
   clock_yellow_at timestamptz, clock_due_at timestamptz, waits_for text, suspended_until timestamptz, appeal text,
   escalated boolean, turn_backs integer, reworks integer, extensions integer, class_zh text, class_en text,
   lon double precision, lat double precision)
-language plpgsql stable set plan_cache_mode = force_custom_plan as $$
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
+declare
+  plain boolean := classes is null and areas is null and sources is null and light is null;
 begin
 return query
-with found as (
-  select q.no, q.clock_due_at as due_at from (
-    select k.* from unnest(queue.stages) s (code) cross join lateral (
-      select c.no, c.clock_due_at from cases.case c
+with found as materialized (
+  select q.no, q.due_at from (
+    select k.no, k.due_at from unnest(queue.stages) s (code) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
       where c.stage = s.code and (c.clock_due_at, c.no) > (after_due_at, after_no)
-        and (queue.unit_ids is null or c.unit_id = any (queue.unit_ids))
-        and (queue.collector is null or c.collector_code = queue.collector)
         and (c.same_as is null or c.stage not in ('reported', 'verifying', 'accepted', 'filed'))
-        and (queue.only_escalated is null or c.escalated)
-        and (queue.classes is null or c.class_code ^@ any (queue.classes))
-        and (queue.sources is null or c.channel = any (queue.sources))
-        and (queue.areas is null or exists (
-          select from grids.cell g where g.id = c.cell_id and g.code ^@ any (queue.areas)))
-        and case queue.light when 'red' then c.clock_due_at < now() when 'yellow' then c.clock_yellow_at <= now() and c.clock_due_at >= now()
-          when 'green' then c.clock_yellow_at > now() else true end
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
       order by c.clock_due_at, c.no limit most) k
     union
-    select k.* from unnest(queue.asked) a (thing) cross join lateral (
-      select c.no, c.clock_due_at from cases.case c
+    select k.no, k.due_at from unnest(queue.unit_ids) u (id) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
+      where c.stage = 'dispatched' and c.unit_id = u.id and (c.clock_due_at, c.no) > (after_due_at, after_no)
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+      order by c.clock_due_at, c.no limit most) k
+    union
+    (select c.no, c.clock_due_at from cases.case c
+     where c.collector_code = queue.collector and (c.clock_due_at, c.no) > (after_due_at, after_no)
+       and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+     order by c.clock_due_at, c.no limit most)
+    union
+    select k.no, k.due_at from unnest(queue.asked) a (thing) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
       where c.waits_for = a.thing and (c.clock_due_at, c.no) > (after_due_at, after_no)
-        and (queue.classes is null or c.class_code ^@ any (queue.classes))
-        and (queue.sources is null or c.channel = any (queue.sources))
-        and (queue.areas is null or exists (
-          select from grids.cell g where g.id = c.cell_id and g.code ^@ any (queue.areas)))
-        and case queue.light when 'red' then c.clock_due_at < now() when 'yellow' then c.clock_yellow_at <= now() and c.clock_due_at >= now()
-          when 'green' then c.clock_yellow_at > now() else true end
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
       order by c.clock_due_at, c.no limit most) k
     union
     select c.no, c.clock_due_at from cases.case c
     where queue.appealed and c.appeal = 'asked' and (c.clock_due_at, c.no) > (after_due_at, after_no)
-      and queue.light is null and queue.classes is null and queue.sources is null and queue.areas is null) q
-  order by q.clock_due_at, q.no limit most)
+      and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+    union
+    (select c.no, c.clock_due_at from cases.case c
+     where queue.overdue and c.escalated and (c.clock_due_at, c.no) > (after_due_at, after_no)
+       and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+     order by c.clock_due_at, c.no limit most)) q
+  order by q.due_at, q.no limit most)
 select c.no, c.stage, c.channel, c.class_code, c.condition_no, c.address, c.description, g.code, c.unit_id, u.code, u.name_zh,
   u.name_en, c.collector_code, c.reported_at, c.clock, nullif(c.clock_yellow_at, 'infinity'), nullif(c.clock_due_at, 'infinity'),
   c.waits_for, c.suspended_until, c.appeal, c.escalated, c.turn_backs, c.reworks, c.extensions, l.name_zh, l.name_en,
   st_x(st_transform(c.geom, 4326)), st_y(st_transform(c.geom, 4326))
-from found f join cases.case c on c.no = f.no
-join grids.cell g on g.id = c.cell_id
+from found f
+cross join lateral (select * from cases.case k where k.no = f.no limit 1) c  -- with a limit it stays a look-up by index
+cross join lateral (select k.code from grids.cell k where k.id = c.cell_id limit 1) g
 left join layers.class l on l.edition = c.edition and l.code = c.class_code
 left join layers.unit u on u.id = c.unit_id
-order by c.clock_due_at, c.no;
+order by f.due_at, f.no;
 end $$;
 comment on function cases.queue is 'A page of a desk, what is due first';
 

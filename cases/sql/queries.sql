@@ -125,39 +125,7 @@ select * from cases.open_case(cast(:report as jsonb),
   :role, layers.edition_at(null), :acceptance_s, cast(:photos as jsonb));
 
 -- name: read_case
-select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
-  k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
-  st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
-  c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
-  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.basis, c.resolved_by,
-  r.code as rule_code, r.source_document, r.source_on, c.data_source, (
-    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at, (
-    select json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
-    from layers.unit u where u.id = c.unit_id) as unit, (
-    select coalesce(json_agg(json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
-      order by array_position(c.assisting_ids, u.id)), '[]')
-    from layers.unit u where u.id = any (c.assisting_ids)) as assisting, (
-    select coalesce(json_agg(json_build_object('level', a.level, 'code', a.code, 'name_zh', a.name_zh, 'name_en', a.name_en)
-      order by length(a.code) desc), '[]')
-    from grids.area a where a.code = any (grids.area_prefixes(g.code)) and upper_inf(a.valid)) as areas, (
-    select json_agg(q) from (
-      select e.seq, e.at, e.actor, e.role, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code,
-        e.data ->> 'instead_of' as instead_of, extract(epoch from e.worked)::double precision as worked_s,
-        extract(epoch from e.at - lag(e.at) over (order by e.seq))::double precision as passed_s, e.data, (
-          select coalesce(json_agg(json_build_object('kind', a.kind, 'sha256', a.sha256, 'taken_at', f.taken_at,
-            'distance_m', a.distance_m) order by a.n), '[]')
-          from cases.attachment a join cases.photo f on f.sha256 = a.sha256 where a.case_no = e.case_no and a.seq = e.seq) as photos
-      from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = c.no order by e.seq) q) as events, (
-    select r.reporter from cases.report r where r.case_no = c.no) as reporter,
-  array(select f.no from cases.case f where f.same_as = c.no order by f.no) as linked
-from cases.case c
-left join layers.class l on l.edition = c.edition and l.code = c.class_code
-left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
-join cases.stage s on s.code = c.stage
-join grids.cell g on g.id = c.cell_id
-left join cases.rule r on r.id = c.rule_id
-where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
-    or c.assisting_ids && cast(:unit_ids as bigint[]));
+select * from cases.read(:no, :unit_ids);
 
 -- name: similar_cases
 select no, distance_m, reported_at, stage from cases.alike(:no, :within_m, :days, :most);
@@ -297,7 +265,7 @@ where t.overruled >= :least order by t.overruled desc, t.rule;
 select * from cases.hold(:no, :unit_code, :key, :held);
 
 -- name: queue
-select * from cases.queue(:stages, :unit_ids, :collector, :asked, :appealed, :only_escalated, cast(:after_due_at as timestamptz), :after_no,
+select * from cases.queue(:stages, :unit_ids, :collector, :asked, :appealed, :overdue, cast(:after_due_at as timestamptz), :after_no,
   :most, :classes, :areas, :sources, :light);
 
 -- name: move_case

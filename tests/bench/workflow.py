@@ -39,26 +39,29 @@ ROLES = ("acceptor", "duty_chief", "dispatcher", "unit", "collector")
 #: A case made up: like one of the city's, at another hour, due at some time of the last and the next month.
 FILL = text("""
     with drawn as (
-      select n, (array[:stages])[1 + n % cardinality(array[:stages])] as stage,
+      select n, (cast(:stages as text[]))[1 + n % cardinality(cast(:stages as text[]))] as stage,
         timestamptz '2026-01-01' + (n % 300) * interval '1 day' as at, random() as r
       from generate_series(cast(:first as bigint), cast(:last as bigint)) n),
     model as materialized (
       select row_number() over (order by no) - 1 as k, c.* from cases.case c
-      where c.no < 20260101000000 and c.condition_no is not null order by no limit 5000),
+      where c.condition_no is not null and c.basis <> 'nobody' and c.data_source <> 'simulated for a bench'
+      order by no limit 50000),
     made as (
       insert into cases.case (no, channel, edition, class_code, condition_no, geom, reported_at, stage, last_seq,
         acted_at, cell_id, placed, placed_m, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source, clocks,
         clock, clock_yellow_at, clock_due_at, due_at, closed_at)
       select to_char(d.at, 'YYYYMMDD')::bigint * 1000000 + 100000 + d.n / 300, m.channel, m.edition, m.class_code,
-        m.condition_no, m.geom, d.at, d.stage, 1, d.at, m.cell_id, m.placed, m.placed_m, m.unit_id, m.assisting_ids,
-        m.basis, m.resolved_by, m.rule_id, 'simulated for a bench',
-        case when :running then jsonb_build_object(k.clock, jsonb_build_object('state', 'running', 'allowed_s', 14400,
-          'works', false, 'used_s', 0, 'since', d.at) || case k.clock when 'disposal' then jsonb_build_object(
-          'unit', u.code, 'value', 4, 'basis', 'urgent_hour') else '{}' end) else '{}' end,
-        case when :running then k.clock end,
-        case when :running then now() + (d.r * 60 - 31) * interval '1 day' else 'infinity' end,
-        case when :running then now() + (d.r * 60 - 30) * interval '1 day' else 'infinity' end,
-        case when :running then now() + (d.r * 60 - 30) * interval '1 day' end, case when not :running then d.at end
+        m.condition_no, m.geom, d.at, d.stage, 1, d.at,
+        m.cell_id, m.placed, m.placed_m, m.unit_id, m.assisting_ids, m.basis, m.resolved_by, m.rule_id,
+        'simulated for a bench',
+        case when k.clock is not null then jsonb_build_object(k.clock, jsonb_build_object('state', 'running',
+          'allowed_s', 14400, 'works', false, 'used_s', 0, 'since', d.at) || case k.clock when 'disposal' then
+          jsonb_build_object('unit', u.code, 'value', 4, 'basis', 'urgent_hour') else '{}' end) else '{}' end,
+        k.clock,
+        case when k.clock is not null then now() + (d.r * 60 - 31) * interval '1 day' else 'infinity' end,
+        case when k.clock is not null then now() + (d.r * 60 - 30) * interval '1 day' else 'infinity' end,
+        case when k.clock = 'disposal' then now() + (d.r * 60 - 30) * interval '1 day' end,
+        case when not :running then d.at end
       from drawn d join model m on m.k = d.n % (select count(*) from model)
       left join layers.unit u on u.id = m.unit_id
       cross join lateral (select case d.stage when 'reported' then 'acceptance' when 'accepted' then 'filing'
@@ -129,7 +132,7 @@ def moves(engine: Engine, made: dict[str, str], most: int) -> list[bytes]:
     unit = text(
         "select c.no from cases.case c where c.stage = :stage and (:stage <> 'dispatched' or c.unit_id = ("
         "select u.id from layers.account a join layers.unit u on u.code = a.unit_code where a.name = 'bench-unit')) "
-        "and c.unit_id is not null and c.clock is not null limit :most"
+        "and c.unit_id is not null and c.condition_no is not null and c.clock is not null limit :most"
     )
     asked = []
     with engine.connect() as conn:
