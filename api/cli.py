@@ -287,7 +287,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
     city: Annotated[list[str] | None, typer.Option(help="Only this city; may be given again.")] = None,
 ) -> None:
-    """Write the databases of all cities to one file that any later PostgreSQL can read.
+    """Write the databases of all cities and their photos to one file that any later PostgreSQL can read.
 
     将所有城市的数据库备份到一个文件。
 
@@ -298,7 +298,7 @@ def backup(
 
     settings: Settings = context.obj
     with access(settings, speaker(settings)) as server:
-        cities = write(server, file, city or [], speaker(settings))
+        cities = write(server, file, city or [], speaker(settings), settings.photos_of)
     print(f"{file}: {', '.join(cities)}")
 
 
@@ -319,7 +319,7 @@ def restore(
 
     settings: Settings = context.obj
     with access(settings, speaker(settings)) as server:
-        cities = read(server, file, replace=replace, say=speaker(settings))
+        cities = read(server, file, replace=replace, say=speaker(settings), photos=settings.photos_of)
     print(f"{file}: {', '.join(cities)}")
 
 

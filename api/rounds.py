@@ -27,7 +27,7 @@ Line = tuple[str, str]
 
 def photo_store(settings: Settings, city: City) -> PhotoStore:
     """Where the photos of a city are kept."""
-    return PhotoStore((settings.photos or settings.data / "photos") / city.id)
+    return PhotoStore(settings.photos_of(city.id))
 
 
 def sweep_photos(house: House) -> int:

@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: Path(__file__).resolve().parents[1], description="folder of the project")
     python: str | None = Field(None, description="the Python for the door to build its environment with")
 
+    def photos_of(self, city: str) -> Path:
+        """The folder of a city's photos."""
+        return (self.photos or self.data / "photos") / city
+
 
 def read_settings(**given: object) -> Settings:
     """The settings: ``given`` (from the command line) before the environment before the defaults.

@@ -18,23 +18,15 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections import Counter
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
 
-from gis.db import database_name
-from gis.settings import read_settings
-from grids.city import read_city
 from tests.bench.calling import Answer, get, once, post, python
-from tests.bench.doors import Bench, copied, places_of
-from tests.bench.workflow import COPY, PHOTO, tokens
+from tests.bench.workflow import COPY, PHOTO, in_a_copy, tokens
 
 PORT = 8765
 PATIENCE_S = 120.0
@@ -157,26 +149,15 @@ def main() -> None:
     words.add_argument("--seconds", type=float, default=300)
     words.add_argument("--clerks", type=int, default=200)
     said = words.parse_args()
-    settings = read_settings()
-    city = read_city(settings.home, settings.city)
-    address = make_url(os.environ["WANMI_DATABASE_URL"]).set(drivername="postgresql+psycopg")
-    bench = Bench(city, address, workers=1, seconds=1, repeats=1)
-    with ExitStack() as stack:
-        with bench.connect(city) as conn:
-            places, _ = places_of(conn, city)
-        maintenance = stack.enter_context(bench.engine("postgres")).execution_options(isolation_level="AUTOCOMMIT")
-        stack.enter_context(copied(maintenance, database_name(city.id), database_name(COPY)))
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wanmi-clerks-")))
-        (home / "data").mkdir()
-        (home / "data" / COPY).symlink_to(city.folder)
-        engine = stack.enter_context(bench.engine(database_name(COPY)))
+    with in_a_copy(1, 1) as (_, engine, home, places):
         made = tokens(engine)
         pid = postmaster(engine)
         engine.dispose()
         print(f"{said.clerks} clerks (simulated), {said.seconds:.0f} s")
         office = Office(made, places, time.monotonic() + said.seconds)
-        asyncio.run(day(office, said.clerks, said.seconds, str(home), pid))
-        sys.exit(compared(engine, office))
+        asyncio.run(day(office, said.clerks, said.seconds, home, pid))
+        differs = compared(engine, office)
+    sys.exit(differs)
 
 
 def compared(engine: Engine, office: Office) -> int:

@@ -16,7 +16,8 @@ import os
 import random
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gis.settings import read_settings
 from grids.city import read_city
 from layers.accounts import add_account, add_token
 from tests.bench.calling import Answer, Load, Meter, get, measure, post
-from tests.bench.doors import Bench, copied, places_of
+from tests.bench.doors import Bench, Place, copied, places_of
 
 COPY = "workflow_copy"
 PHOTO = "ab" * 32
@@ -176,20 +177,30 @@ def main() -> None:
     words.add_argument("--seconds", type=float, default=5)
     words.add_argument("--repeats", type=int, default=3)
     said = words.parse_args()
+    with in_a_copy(said.seconds, said.repeats) as (bench, engine, home, places):
+        with engine.connect() as conn:
+            classes = list(
+                conn.scalars(text("select code from layers.class where edition = :edition"), vars(bench.city))
+            )
+        measured(engine, bench, home, said, places, classes)
+
+
+@contextmanager
+def in_a_copy(seconds: float, repeats: int) -> Iterator[tuple[Bench, Engine, str, list[Place]]]:
+    """A copy of the city until the block ends: the bench, an engine on it, WANMI_HOME of its server, places in it."""
     settings = read_settings()
     city = read_city(settings.home, settings.city)
     address = make_url(os.environ["WANMI_DATABASE_URL"]).set(drivername="postgresql+psycopg")
-    bench = Bench(city, address, workers=1, seconds=said.seconds, repeats=said.repeats)
+    bench = Bench(city, address, workers=1, seconds=seconds, repeats=repeats)
     with ExitStack() as stack:
         with bench.connect(city) as conn:
-            places, classes = places_of(conn, city)
+            places, _ = places_of(conn, city)
         maintenance = stack.enter_context(bench.engine("postgres")).execution_options(isolation_level="AUTOCOMMIT")
         stack.enter_context(copied(maintenance, database_name(city.id), database_name(COPY)))
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wanmi-workflow-")))
         (home / "data").mkdir()
         (home / "data" / COPY).symlink_to(city.folder)
-        engine = stack.enter_context(bench.engine(database_name(COPY)))
-        measured(engine, bench, str(home), said, places, classes)
+        yield bench, stack.enter_context(bench.engine(database_name(COPY))), str(home), places
 
 
 def measured(engine: Engine, bench: Bench, home: str, said: Any, places: list[Any], classes: list[str]) -> None:
