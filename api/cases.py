@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -41,6 +41,7 @@ from layers.accounts import REPORTS_AS, ROLES, Actor
 
 router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
+AHEAD, OLDEST = timedelta(minutes=5), timedelta(days=366)  #: a telephone's clock may be a little fast
 SOURCE = "本系统上报 | reported here"
 SOURCE_SIMULATED = "本系统上报（模拟城市） | reported here (simulated city)"
 CaseNo = Annotated[
@@ -102,6 +103,7 @@ def report_case(
             verified=new.verified,
             reporter=new.reporter,
             device=new.device,
+            seen_at=_not_ahead(new.seen_at),
             photos=photos,
         )
         _refuse_lacking(house, report)
@@ -254,6 +256,20 @@ def _reporting_role(actor: Actor, channel: str, new: NewCase) -> str:
             field="self_disposed",
         )
     return role
+
+
+def _not_ahead(seen_at: datetime | None) -> datetime | None:
+    """The instant, if it can be one at which something was seen that is reported now."""
+    now = datetime.now(UTC)
+    if seen_at is not None and not now - OLDEST < seen_at < now + AHEAD:
+        raise Invalid(
+            f"seen_at: {seen_at.isoformat()} lies ahead, or more than a year ago",
+            f"seen_at：{seen_at.isoformat()} 在将来或早于一年前",
+            mend="when it was seen, by a clock that goes right; history is brought by wanmi load",
+            mend_zh="请填写实际发现时间；历史数据用 wanmi load 导入",
+            field="seen_at",
+        )
+    return seen_at
 
 
 def _refuse_lacking(house: House, report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.actshapes import AllowedAct, ClockNow, NamedPhoto
 from api.dutyshapes import Dispute, Distance
@@ -43,6 +43,7 @@ class NewCase(BaseModel):
     verified: bool = Field(False, description="a collector saw it: no verification is needed")
     reporter: Words | None = Field(None, max_length=200, description="whom to call back; shown to acceptors only")
     device: Words | None = Field(None, max_length=100, description="the camera that showed it")
+    seen_at: AwareDatetime | None = Field(None, description="when it was seen, with its offset; not in the future")
     photos: list[NamedPhoto] = Field([], max_length=20, description="photos that were sent with POST /photos")
 
 

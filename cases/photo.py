@@ -11,6 +11,7 @@ import io
 import math
 import os
 import re
+import shutil
 import threading
 import time
 import warnings
@@ -282,22 +283,27 @@ class PhotoStore:
             for path in home.glob(".*"):
                 if path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
-            newest = max((path.stat().st_mtime for path in home.iterdir()), default=home.stat().st_mtime)
-            if sha256 in named or newest >= before:
-                continue
-            for kind in KINDS:  # the original first: what is left is no photo
-                (home / kind).unlink(missing_ok=True)
-            try:
-                home.rmdir()
-            except OSError:  # somebody sends it at this moment
-                continue
-            gone.append(sha256)
+            if home.name.startswith("."):  # another sweep was killed here
+                shutil.rmtree(home, ignore_errors=True)
+            elif sha256 not in named and _newest(home) < before:
+                aside = home.with_name(f".{home.name}")
+                home.rename(aside)  # who sends it from now on makes it anew
+                if _newest(aside) >= before and not home.exists():  # it was sent just before
+                    aside.rename(home)
+                    continue
+                shutil.rmtree(aside, ignore_errors=True)
+                gone.append(sha256)
         return gone
 
     def _home(self, sha256: str) -> Path:
         if not re.fullmatch("[0-9a-f]{64}", sha256):
             raise NotFound(f"{sha256!r} names no photo", f"{sha256!r} 不是照片编号", mend="64 digits of SHA-256")
         return self.folder / sha256[:2] / sha256[2:]
+
+
+def _newest(home: Path) -> float:
+    """When the youngest file of a photo was written or named again."""
+    return max((path.stat().st_mtime for path in home.iterdir()), default=home.stat().st_mtime)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import geopandas as gpd
@@ -32,6 +33,7 @@ CASES = Layer(
         *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code"),
         *("unit_code", "unit_zh", "unit_en"),
         *("basis", "resolved_by", "rule_code", "placed", "border_m", "component_m", "data_source", "simulated"),
+        *("same_as", "reworks", "turn_backs"),
     ),
     title_zh="案件",
     title_en="Cases",
@@ -99,6 +101,7 @@ class Report:
     verified: bool = False  #: its sender saw it: no verification is needed
     reporter: str | None = None  #: whom to call back
     device: str | None = None  #: the camera that showed it
+    seen_at: datetime | None = None  #: when its sender saw it
     photos: tuple[tuple[str, str], ...] = ()  #: (kind, sha256) of photos in the store
 
 
@@ -161,6 +164,7 @@ def open_case(conn: Connection, report: Report, *, actor: str, role: str, accept
     The caller commits; when the report is refused it must roll back.
     """
     received = {name: getattr(report, name) for name in _RECEIVED}
+    received["seen_at"] = None if report.seen_at is None else report.seen_at.isoformat()
     row = {
         "report": json.dumps(received),
         "city_x": report.here.x,

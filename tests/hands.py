@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -80,3 +82,21 @@ def do(conn: Connection, no: int, name: str, who: Actor, *, start: str | None = 
 def choose_unit(conn: Connection, no: int, unit: str, reason: str = "r") -> Acted:
     """A dispatcher's decision."""
     return do(conn, no, "choose_unit", person("dispatcher"), unit=unit, reason=reason)
+
+
+def back(conn: Connection, no: int, days: float) -> None:
+    """Let a case have happened so many days earlier: its clocks, and what it waits for. By hand, as nobody else can."""
+    clocks = conn.scalar(text("select clocks from cases.case where no = :no"), {"no": no})
+    for clock in clocks.values():
+        if "since" in clock:
+            clock["since"] = (datetime.fromisoformat(clock["since"]) - timedelta(days=days)).isoformat()
+    conn.execute(
+        text(
+            "update cases.case set clocks = cast(:clocks as jsonb), "
+            "clock_due_at = clock_due_at - :days * interval '1 day', "
+            "clock_yellow_at = clock_yellow_at - :days * interval '1 day', "
+            "due_at = case when clock = 'disposal' then due_at - :days * interval '1 day' else due_at end, "
+            "suspended_until = suspended_until - :days * interval '1 day' where no = :no"
+        ),
+        {"no": no, "clocks": json.dumps(clocks), "days": days},
+    )

@@ -24,7 +24,7 @@ from gis.db import Access
 from grids.city import City
 from tests.conftest import copied
 from tests.doorstep import Door, report
-from tests.hands import CLOCKWORK, do, person, reported
+from tests.hands import CLOCKWORK, back, do, person, reported
 from tests.test_case_laws import PHOTO, told_anew
 
 
@@ -57,23 +57,6 @@ def dispatched(conn: Connection, key: str) -> int:
     do(conn, no, "file", person("duty_chief"))
     do(conn, no, "dispatch", person("dispatcher"))
     return no
-
-
-def back(conn: Connection, no: int, days: float) -> None:
-    """Let a case have happened so many days earlier: its clocks, and what it waits for. By hand, as nobody else can."""
-    clocks = conn.scalar(text("select clocks from cases.case where no = :no"), {"no": no})
-    for clock in clocks.values():
-        if "since" in clock:
-            clock["since"] = (datetime.fromisoformat(clock["since"]) - timedelta(days=days)).isoformat()
-    conn.execute(
-        text(
-            "update cases.case set clocks = cast(:clocks as jsonb), "
-            "clock_due_at = clock_due_at - :days * interval '1 day', "
-            "clock_yellow_at = clock_yellow_at - :days * interval '1 day', "
-            "suspended_until = suspended_until - :days * interval '1 day' where no = :no"
-        ),
-        {"no": no, "clocks": json.dumps(clocks), "days": days},
-    )
 
 
 def events(engine: Engine, no: int) -> list[str]:

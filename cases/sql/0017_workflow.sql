@@ -99,12 +99,14 @@ comment on index cases.case_running is 'wanmi upkeep: clocks that ran out';
 alter table cases.report
   add column act text not null default 'report' check (act in ('report', 'self_dispose')),
   add column verified boolean not null default false,
+  add column seen_at timestamptz,
   add column dispatched_at timestamptz,
   add column inspected_at timestamptz,
   add column reporter text,
   add column device text;
 comment on column cases.report.act is 'report, or self_dispose: the collector removed it on the spot';
 comment on column cases.report.verified is 'The collector saw it: no verification is needed';
+comment on column cases.report.seen_at is 'When its sender saw the problem, UTC; null: not told';
 comment on column cases.report.dispatched_at is 'When a unit got it according to the source, UTC';
 comment on column cases.report.inspected_at is 'When it was inspected according to the source, UTC';
 comment on column cases.report.reporter is 'Who reported it, for a call back: shown at the acceptor''s desk only';

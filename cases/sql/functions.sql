@@ -543,10 +543,10 @@ declare
   today date := (at at time zone (select timezone from grids.city))::date;
 begin
   insert into cases.report (channel, key, act, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom,
-    address, description, verified, reporter, device, reported_at, stage, data_source)
+    address, description, verified, reporter, device, seen_at, reported_at, stage, data_source)
   values (given.channel, given.key, given.act, given.class_code, given.condition_no, given.component_code, given.x, given.y,
     given.srid, given.accuracy_m, open_case.point, given.address, given.description, given.verified, given.reporter,
-    given.device, at, case given.act when 'report' then 'reported' else 'self_disposed' end, given.data_source)
+    given.device, given.seen_at, at, case given.act when 'report' then 'reported' else 'self_disposed' end, given.data_source)
   on conflict (channel, key) do nothing returning * into r;
   was_there := r.id is null;
   if was_there then
@@ -958,7 +958,7 @@ create or replace view served.case as
     e.stage, s.name_zh as stage_zh, e.reported_at, e.due_at, e.disposed_at, e.closed_at, k.code as cell_code,
     k.community_code, u.name_zh as unit_zh, u.name_en as unit_en, e.basis, e.resolved_by, r.code as rule_code,
     e.placed, e.border_m, e.component_m, e.data_source, c.simulated, e.geom,
-    s.name_en as stage_en, s.is_end, u.code as unit_code, e.unit_id, e.assisting_ids
+    s.name_en as stage_en, s.is_end, u.code as unit_code, e.unit_id, e.assisting_ids, e.same_as, e.reworks, e.turn_backs
   from cases.case e
   join grids.cell k on k.id = e.cell_id
   left join layers.class l on l.edition = e.edition and l.code = e.class_code
