@@ -23,6 +23,7 @@ import shapely
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from cases.nearby import nearest
 from cases.responsible import BODIES, Outcome, prefixes, responsible
 from cases.rule_check import Duty
 from cases.rules import rules_at
@@ -183,12 +184,8 @@ class Standing:
         lost = np.flatnonzero(cell == OUTSIDE)
         if len(lost) and self._near is not None:
             lost = lost[self._near.locate(x[lost], y[lost], threads=threads) == 0]
-            points = shapely.points(x[lost], y[lost])
-            at, row = self._tree.query(points, predicate="dwithin", distance=self.tolerance_m)
-            away = shapely.distance(points[at], self.cells.geometry.to_numpy()[row])
-            order = np.lexsort((row, away, at))  # the nearest, then the lowest code
-            first = order[np.unique(at[order], return_index=True)[1]]
-            cell[lost[at[first]]], placed[lost[at[first]]] = row[first], 1
+            at, row, _ = nearest(x[lost], y[lost], self._tree, self.tolerance_m)
+            cell[lost[at]], placed[lost[at]] = row, 1
         return cell, placed
 
     @cached_property

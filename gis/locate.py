@@ -6,8 +6,8 @@ edges there keeps just these, and one bit.
 
 **Why a sure pixel is never wrong.** A coordinate is mapped to its pixel by ``floor((x − x₀) · c)``, whose rounded
 operations never decrease with x; c is such that the scaling by 2ᵏ is exact. An edge is listed in every pixel that it,
-widened by MARGIN of a pixel to all sides, meets; MARGIN is a thousand times the rounding of that mapping (refused
-where coordinates are so large that it is not). So a point and an edge that touches it always share a pixel, and a
+widened by MARGIN of a pixel to all sides, meets; MARGIN is a thousand times the rounding of that mapping (pixels
+are never so small that it is not). So a point and an edge that touches it always share a pixel, and a
 pixel without edges of a polygon is not touched by its border: one point tells for all.
 
 **Why the edges of a pixel are enough.** A point is inside when a ray to the west crosses an odd number of edges; an
@@ -55,6 +55,8 @@ Ints = NDArray[np.int32]
 OUTSIDE = -1
 FORMAT = 1  #: of a saved index
 MIXED_SHARE = 0.12  #: of a tile's pixels that edges may meet, about
+ROUNDING = 2.3e-16  #: of doubles, relative
+FARTHEST = 1e12
 FINEST = 6  #: at most 2⁶ × 2⁶ pixels a tile
 MOST_TILES = 1 << 22
 CHUNK = 1 << 16  #: points that a thread takes at once
@@ -95,12 +97,13 @@ class Locator:
         row_of = np.repeat(ring_rows, lengths)
         low, high = xy.min(axis=0), xy.max(axis=0)
         side = float(np.sqrt(np.median(shapely.area(shapes)))) / 1.6
+        largest = _refuse_far(float(np.abs(xy).max()))
+        side = max(side, largest * ROUNDING * 1000 / MARGIN * (1 << FINEST))
         extent = np.maximum(high - low, side)
         side = max(side, float(np.sqrt(extent[0] * extent[1] / MOST_TILES)), float(extent.max()) / 1e6)
         x0, y0 = (float(corner) - side / 2 for corner in low)
         columns, rows = (int(span / side) + 2 for span in extent)
         per_tile = 1.0 / side
-        _refuse_far(max(np.abs(xy).max(), 1.0), side)
         grid = (x0, y0, per_tile, columns, rows)
         edge = np.flatnonzero(starts).astype(np.int32)
         tile_firsts, tile_edges = by_tile(xy, edge, *grid)
@@ -279,15 +282,15 @@ def _refuse_unfit(polygons: gpd.GeoSeries, shapes: NDArray[np.object_]) -> None:
         )
 
 
-def _refuse_far(largest: float, side: float) -> None:
-    """MARGIN must stand far above the rounding of coordinates."""
-    if largest * 2.3e-16 * 1000 > MARGIN * side / (1 << FINEST):
+def _refuse_far(largest: float) -> float:
+    if not largest < FARTHEST:
         raise Invalid(
-            f"coordinates of {largest:.3g} are too large for polygons of some {side:.3g}",
-            f"坐标值 {largest:.3g} 相对于约 {side:.3g} 的面过大",
-            mend="take a system whose origin is nearer",
-            mend_zh="请使用原点较近的坐标系",
+            f"coordinates of {largest:.3g} are too large to be metres",
+            f"坐标值 {largest:.3g} 过大，不是以米为单位的坐标",
+            mend="look at the system that the polygons are in",
+            mend_zh="请检查面的坐标系",
         )
+    return largest
 
 
 def _rings(shapes: NDArray[np.object_]) -> tuple[Floats, NDArray[np.int64], Ints]:

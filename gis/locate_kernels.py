@@ -8,7 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-MARGIN = 1e-5  #: of a pixel: how far edges are widened
+MARGIN = 1e-4  #: of a pixel: how far edges are widened
 _ERROR = 3.3306690738754716e-16  #: (3 + 16ε)ε, of the determinant in doubles (Shewchuk)
 _LEAST = 1e-290  #: below, products lose digits
 _SCALE = 2.0**300

@@ -169,6 +169,15 @@ def test_a_large_polygon_among_small_ones_keeps_coarse_pixels_and_the_answers() 
     assert np.array_equal(locator.locate(*xy.T), by_shapely(shapes, xy))
 
 
+def test_small_polygons_far_from_the_origin_are_taken() -> None:
+    rng, corner = np.random.default_rng(10), np.array([36_500_000.0, 36_000_000.0])
+    for size in (0.25, 5.0, 40.0):
+        lattice = [shapely.box(x * size, y * size, (x + 1) * size, (y + 1) * size) for x in range(9) for y in range(9)]
+        shapes = np.array([shapely.transform(one, lambda xy: xy + corner) for one in lattice])
+        xy = np.concatenate([nasty(shapes, rng, 4_000), rng.uniform(-size, 10 * size, (4_000, 2)) + corner])
+        assert np.array_equal(Locator.of(series(shapes)).locate(*xy.T), by_shapely(shapes, xy))
+
+
 def test_less_memory_gives_the_same_answers() -> None:
     rng = np.random.default_rng(6)
     shapes = coverage(400, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
@@ -57,13 +58,8 @@ def main() -> None:
         import duckdb
 
         con = duckdb.connect()
-        try:
-            from duckdb_extensions import import_extension
-
-            import_extension("spatial", con=con)
-        except Exception:
-            con.install_extension("spatial")
-        con.load_extension("spatial")
+        package = Path(str(importlib.util.find_spec("duckdb_extension_spatial").origin)).parent
+        con.load_extension(str(next(package.rglob("spatial.duckdb_extension"))))
         con.register("shapes", shapes)
         con.register("numbers", numbers)
         con.execute("create table shape as select row, st_geomfromwkb(wkb) as geom from shapes")
