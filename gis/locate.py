@@ -25,6 +25,9 @@ cannot change it, else computed exactly (Shewchuk 1997, expansions). A point of 
 several polygons that cover a point the lowest row owns it: on shared borders as in overlaps, the same as ``min(row)
 where st_covers(…)`` in PostGIS.
 
+**Many points at once.** A block of points goes through tile, pixel and records in step, so that what is read for one
+does not wait for another; no answer depends on it.
+
 **Which polygons need no test.** Where each edge of a pixel is listed twice (a border that two polygons share), the
 number of polygons around a point is odd everywhere or nowhere: if odd, the last one has it whenever no other does.
 """
@@ -53,7 +56,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 OUTSIDE = -1
-FORMAT = 1  #: of a saved index
+FORMAT = 2  #: of a saved index
 MIXED_SHARE = 0.12  #: of a tile's pixels that edges may meet, about
 ROUNDING = 2.3e-16  #: of doubles, relative
 FARTHEST = 1e12
@@ -73,12 +76,10 @@ class Locator:
     per_tile: float  #: tiles a metre: the scale of the mapping
     columns: int
     rows: int
-    tiles: NDArray[np.int64]  #: ≥ −1: the owner of the whole tile; else −2 − (first pixel · 8 + k)
-    pixels: Ints  #: ≥ −1: the owner; else −2 − number of the mixed pixel
-    firsts: Ints  #: of each mixed pixel its first candidate; one more at the end
-    candidates: Ints  #: row · 2 + bit
-    edge_firsts: Ints  #: of each candidate its first edge; one more at the end
-    edges: Ints  #: number of the first vertex · 4 + west of the pixel, first vertex · 2 + second
+    tiles: NDArray[np.int64]  #: first pixel · 8 + k; without edges a tile is one pixel
+    pixels: Ints  #: ≥ −1: the owner; else −2 − where its records begin; one more at the end, OUTSIDE
+    records: Ints  #: of each candidate of a pixel row · 2 + bit, edges · 2 + is the last, and the edges: number of the
+    #: first vertex · 4 + west of the pixel, first vertex · 2 + second
     xy: Floats  #: vertices of all rings, shape (n, 2)
 
     @classmethod
@@ -115,35 +116,31 @@ class Locator:
         fineness = _fineness(tile_firsts, per_edge[tile_edges], side, memory_mb)
         parts = (xy, tile_edges, group_firsts, group_rows, group_edge_firsts, bits, cover, fineness, *grid)
         busy = np.flatnonzero(np.diff(tile_firsts)).astype(np.int64)
-        sizes = np.zeros((len(busy), 3), dtype=np.int64)  # mixed pixels, candidates, edges of each tile
+        sizes = np.zeros(len(busy), dtype=np.int64)  # of the records of each tile
         nothing = np.empty(0, dtype=np.int32)
 
         def count(low: int, high: int) -> None:
-            fill_tiles(busy[low:high], sizes[low:high], False, sizes[:0], *([nothing] * 5), *parts)  # type: ignore[call-arg]
+            fill_tiles(busy[low:high], sizes[low:high], False, np.empty((0, 2), np.int64), nothing, nothing, *parts)
 
         _share_out(count, len(busy), 256, threads)
-        pixel_firsts = np.concatenate([[0], np.cumsum(1 << 2 * fineness[busy].astype(np.int64))])
-        offsets = np.concatenate([np.zeros((1, 3), dtype=np.int64), np.cumsum(sizes, axis=0)])
-        if max(pixel_firsts[-1], offsets[-1].max(), len(xy) * 4) >= 2**31:
+        pixel_firsts = np.concatenate([[0], np.cumsum(1 << 2 * fineness.astype(np.int64))])
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        if max(pixel_firsts[-1], offsets[-1], len(xy) * 4) >= 2**31 - 2:
             raise Invalid(
                 f"an index of {len(shapes):,} polygons with {len(xy):,} vertices is too large",
                 f"{len(shapes):,} 个面、{len(xy):,} 个顶点，索引过大",
                 mend="take them in parts, or simplify them",
                 mend_zh="请分批处理或简化面边界",
             )
-        tiles = cover.astype(np.int64)
-        tiles[busy] = -2 - (pixel_firsts[:-1] * 8 + fineness[busy])
-        pixels = np.empty(pixel_firsts[-1], dtype=np.int32)
-        firsts = np.empty(offsets[-1, 0] + 1, dtype=np.int32)
-        candidates = np.empty(offsets[-1, 1], dtype=np.int32)
-        edge_firsts = np.empty(offsets[-1, 1] + 1, dtype=np.int32)
-        edges = np.empty(offsets[-1, 2], dtype=np.int32)
-        firsts[-1], edge_firsts[-1] = len(candidates), len(edges)
-        where = np.column_stack([offsets[:-1], pixel_firsts[:-1]])
+        tiles = pixel_firsts[:-1] * 8 + fineness.astype(np.int64)
+        pixels = np.empty(pixel_firsts[-1] + 1, dtype=np.int32)
+        pixels[pixel_firsts[:-1]] = cover  # of tiles without edges
+        pixels[-1] = OUTSIDE
+        records = np.empty(offsets[-1], dtype=np.int32)
+        where = np.column_stack([offsets[:-1], pixel_firsts[busy]])
 
         def fill(low: int, high: int) -> None:
-            outs = (pixels, firsts, candidates, edge_firsts, edges)
-            fill_tiles(busy[low:high], sizes[low:high], True, where[low:high], *outs, *parts)
+            fill_tiles(busy[low:high], sizes[low:high], True, where[low:high], pixels, records, *parts)
 
         _share_out(fill, len(busy), 256, threads)
         return cls(
@@ -156,10 +153,7 @@ class Locator:
             rows=rows,
             tiles=tiles,
             pixels=pixels,
-            firsts=firsts,
-            candidates=candidates,
-            edge_firsts=edge_firsts,
-            edges=edges,
+            records=records,
             xy=xy,
         )
 
@@ -223,7 +217,7 @@ class Locator:
         return cls(**facts, **arrays)
 
 
-_ARRAYS = ("tiles", "pixels", "firsts", "candidates", "edge_firsts", "edges", "xy")
+_ARRAYS = ("tiles", "pixels", "records", "xy")
 _FACTS = tuple(field.name for field in fields(Locator) if field.name not in _ARRAYS)
 
 

@@ -9,6 +9,7 @@ import numba
 import numpy as np
 
 MARGIN = 1e-4  #: of a pixel: how far edges are widened
+BLOCK = 1024  #: points that take a step together
 _ERROR = 3.3306690738754716e-16  #: (3 + 16ε)ε, of the determinant in doubles (Shewchuk)
 _LEAST = 1e-290  #: below, products lose digits
 _SCALE = 2.0**300
@@ -75,39 +76,55 @@ def _side(ax, ay, bx, by, px, py):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def look_up(x, y, found, x0, y0, per_tile, columns, rows, tiles, pixels, firsts, candidates, edge_firsts, edges, xy):  # type: ignore[no-untyped-def]
-    """The owner of each point x, y into ``found``: a row, or -1."""
-    for n in range(len(x)):
-        px, py = x[n], y[n]
-        u, v = (px - x0) * per_tile, (py - y0) * per_tile
-        if not (u >= 0.0 and v >= 0.0 and u < columns and v < rows):  # also for what is no number
-            found[n] = -1
-            continue
-        column, row = np.int64(u), np.int64(v)
-        code = tiles[row * columns + column]
-        if code >= -1:
-            found[n] = code
-            continue
-        code = -2 - code
-        k = code & 7
-        scale = np.float64(1 << k)
-        pixel = (code >> 3) + (np.int64((v - row) * scale) << k) + np.int64((u - column) * scale)
-        owner = pixels[pixel]
-        if owner >= -1:
-            found[n] = owner
-            continue
-        found[n] = _decide(px, py, -2 - owner, firsts, candidates, edge_firsts, edges, xy)
+def look_up(x, y, found, x0, y0, per_tile, columns, rows, tiles, pixels, records, xy):  # type: ignore[no-untyped-def]
+    """The owner of each point x, y into ``found``: a row, or -1.
+
+    A block of points at a time takes each step before any takes the next one. So there is no branch in the way of the
+    reads of a step, and memory answers many of them at once; what a step reads is near when the last one needs it.
+    """
+    size = min(BLOCK, len(x))
+    at = np.empty(size, dtype=np.int64)  # pixel of each point
+    mixed = np.empty(size, dtype=np.int64)  # the points in mixed pixels
+    begins = np.empty(size, dtype=np.int64)  # and where the records of these begin
+    near = np.empty(size, dtype=np.float64)
+    outside = len(pixels) - 1
+    for start in range(0, len(x), BLOCK):
+        many = min(BLOCK, len(x) - start)
+        for i in range(many):
+            u, v = (x[start + i] - x0) * per_tile, (y[start + i] - y0) * per_tile
+            if u >= 0.0 and v >= 0.0 and u < columns and v < rows:  # not so for what is no number
+                column, row = np.int64(u), np.int64(v)
+                code = tiles[row * columns + column]
+                k = code & 7
+                scale = np.float64(1 << k)
+                at[i] = (code >> 3) + (np.int64((v - row) * scale) << k) + np.int64((u - column) * scale)
+            else:
+                at[i] = outside
+        count = 0
+        for i in range(many):
+            owner = pixels[at[i]]
+            found[start + i] = owner
+            mixed[count] = start + i
+            begins[count] = -2 - owner
+            count += owner < -1
+        for n in range(count):
+            near[n] = xy[records[begins[n] + 2] >> 2, 1]
+        for n in range(count):
+            i = mixed[n]
+            found[i] = _decide(x[i], y[i], begins[n], records, xy)
 
 
-@numba.njit(cache=True, nogil=True)
-def _decide(px, py, mixed, firsts, candidates, edge_firsts, edges, xy):  # type: ignore[no-untyped-def]
-    """The owner of a point in a mixed pixel: the first candidate that covers it."""
-    for c in range(firsts[mixed], firsts[mixed + 1]):
-        candidate = candidates[c]
+@numba.njit(cache=True, nogil=True, inline="always")
+def _decide(px, py, at, records, xy):  # type: ignore[no-untyped-def]
+    """The owner of a point in a mixed pixel: the first candidate of its records, from ``at`` on, that covers it."""
+    while True:
+        candidate, facts = records[at], records[at + 1]
+        at += 2
+        end = at + (facts >> 1)
         inside = candidate & 1
         on_border = False
-        for e in range(edge_firsts[c], edge_firsts[c + 1]):
-            edge = edges[e]
+        for n in range(at, end):
+            edge = records[n]
             first = edge >> 2
             ax, ay, bx, by = xy[first, 0], xy[first, 1], xy[first + 1, 0], xy[first + 1, 1]
             below_a, below_b = np.int32(ay <= py), np.int32(by <= py)
@@ -126,7 +143,9 @@ def _decide(px, py, mixed, firsts, candidates, edge_firsts, edges, xy):  # type:
             inside &= 1
         if on_border or inside:
             return candidate >> 1
-    return np.int32(-1)
+        if facts & 1:
+            return np.int32(-1)
+        at = end
 
 
 # ── building ────────────────────────────────────────
@@ -305,10 +324,10 @@ def _parity(px, py, xy, edges, low, high, west_of):  # type: ignore[no-untyped-d
 
 @numba.njit(cache=True, nogil=True)
 def fill_tiles(  # type: ignore[no-untyped-def]
-    busy, sizes, writing, where, pixels, firsts, candidates, edge_firsts, edges,
+    busy, sizes, writing, where, pixels, records,
     xy, tile_edges, group_firsts, group_rows, group_edge_firsts, bits, cover, fineness, x0, y0, per_tile, columns, rows,
 ):  # fmt: skip
-    """The pixels of some tiles: first counted (mixed pixels, candidates, edges), then written to where they begin."""
+    """The pixels and records of some tiles: the records counted, then both written to where they begin."""
     for n in range(len(busy)):
         tile = busy[n]
         k = fineness[tile]
@@ -370,9 +389,7 @@ def fill_tiles(  # type: ignore[no-untyped-def]
                         side = _side(xy[e, 0], xy[e, 1], xy[e + 1, 0], xy[e + 1, 1], px, py)
                         found ^= side != 0 and (side < 0) == (xy[e, 1] <= py)
                     inside[g, line * many + i] = found
-        mixed, chosen, kept = np.int64(0), np.int64(0), np.int64(0)
-        if writing:
-            mixed, chosen, kept = where[n, 0], where[n, 1], where[n, 2]
+        written = where[n, 0] if writing else np.int64(0)
         meant = np.empty(groups, dtype=np.int64)  # the polygons that have edges in a pixel, and where these begin
         begins = np.empty(groups + 1, dtype=np.int64)
         for pixel in range(many * many):
@@ -396,19 +413,21 @@ def fill_tiles(  # type: ignore[no-untyped-def]
                 owner = cover[tile]
             if count == 0:
                 if writing:
-                    pixels[where[n, 3] + pixel] = owner
+                    pixels[where[n, 1] + pixel] = owner
                 continue
             if owner < 0 and odd and _all_twice(xy, tile_edges, met, starts[pixel], last):
                 count -= 1  # the last one has what the candidates before leave
                 owner = group_rows[first_group + meant[count]]
+            length = 2 * count + begins[count] - begins[0] + 2 * (owner >= 0)
             if writing:
-                firsts[mixed] = chosen
-                pixels[where[n, 3] + pixel] = -2 - mixed
+                pixels[where[n, 1] + pixel] = -2 - written
                 px, py = west + (pixel % many + 0.5) / scale, south + (pixel // many + 0.5) / scale
                 pixel_west = x0 + (column * many + pixel % many) / scale
+                to = written
                 for c in range(count):
                     constant = np.int64(inside[meant[c], pixel])
-                    edge_firsts[chosen + c] = kept + begins[c] - begins[0]
+                    is_last = owner < 0 and c == count - 1
+                    records[to + 1] = (begins[c + 1] - begins[c]) * 2 + is_last
                     for i in range(begins[c], begins[c + 1]):
                         e = tile_edges[met[i]]
                         below_a, below_b = xy[e, 1] <= py, xy[e + 1, 1] <= py
@@ -417,15 +436,14 @@ def fill_tiles(  # type: ignore[no-untyped-def]
                         if below_a != below_b:
                             side = _side(xy[e, 0], xy[e, 1], xy[e + 1, 0], xy[e + 1, 1], px, py)
                             constant ^= side != 0 and (side < 0) == below_a
-                        edges[kept + i - begins[0]] = e * 4 + west_a * 2 + west_b
-                    candidates[chosen + c] = group_rows[first_group + meant[c]] * 2 + constant
-            mixed, chosen, kept = mixed + 1, chosen + count, kept + begins[count] - begins[0]
-            if owner >= 0:
-                if writing:
-                    candidates[chosen], edge_firsts[chosen] = owner * 2 + 1, kept
-                chosen += 1
+                        records[to + 2 + i - begins[c]] = e * 4 + west_a * 2 + west_b
+                    records[to] = group_rows[first_group + meant[c]] * 2 + constant
+                    to += 2 + begins[c + 1] - begins[c]
+                if owner >= 0:
+                    records[to], records[to + 1] = owner * 2 + 1, 1
+            written += length
         if not writing:
-            sizes[n, 0], sizes[n, 1], sizes[n, 2] = mixed, chosen, kept
+            sizes[n] = written
 
 
 @numba.njit(cache=True, nogil=True)
