@@ -96,7 +96,8 @@ class Office:
         started = time.monotonic()
         while True:
             try:
-                answer, _ = await asyncio.wait_for(once(PORT, request), 30)
+                async with asyncio.timeout(30):
+                    answer, _ = await once(PORT, request)
                 if answer.status != 503:
                     return answer
                 self.counts["sent again after 503"] += 1
