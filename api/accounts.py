@@ -28,6 +28,7 @@ def add_account(
     name: AccountName,
     role: Annotated[list[str], typer.Option(help="Role; may be given again. docs/accounts.md lists them.")],
     unit: Annotated[str | None, typer.Option(help="Code of the person's unit.")] = None,
+    collector: Annotated[str | None, typer.Option(help="For the role collector: code of the collector.")] = None,
     channel: Annotated[str | None, typer.Option(help="For the role channel: public (hotline), web or video.")] = None,
     display: Annotated[str | None, typer.Option(help="Name shown to people.")] = None,
     display_en: Annotated[str | None, typer.Option(help="The same in English, if it differs.")] = None,
@@ -49,6 +50,7 @@ def add_account(
             name,
             roles=role,
             unit_code=unit,
+            collector_code=collector,
             channel=channel,
             display_zh=display,
             display_en=display_en or display,
@@ -59,6 +61,26 @@ def add_account(
         f"无密码;请用 wanmi account token {name} 生成令牌",
     )
     print(f"{name}  {password or without[context.obj.language == 'zh']}")
+
+
+@accounts.command("collector")
+def set_collector(
+    context: typer.Context,
+    name: AccountName,
+    code: Annotated[str, typer.Argument(help="Code of the collector.")],
+    city: CityOption = None,
+) -> None:
+    """Say which collector a person is: tasks on site go to collectors.
+
+    指定账号对应的信息监督员。
+
+    Example: wanmi account collector collector K001
+    """
+    from layers.accounts import set_collector as set_new
+
+    with opened(context, city, loaded=True) as (engine, _, _, _), engine.begin() as conn:
+        set_new(conn, name, code)
+    print(f"{name}  {code}")
 
 
 @accounts.command("list")

@@ -12,10 +12,12 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import (
+    acts,
     cases,
     catalogues,
     components,
     console,
+    events,
     geocode,
     glyphs,
     grids,
@@ -23,6 +25,7 @@ from api import (
     heat,
     inventory,
     manyplaces,
+    photos,
     places,
     sessions,
     tiles,
@@ -31,7 +34,7 @@ from api.answers import COMMON, SMALLEST, add_handlers, problems
 from api.deps import House, read_stage_groups
 from api.porch import Porch
 from api.shapes import Problem
-from cases.desk import ensure_partition_of_today
+from cases.reports import ensure_partition_of_today
 from gis.errors import Invalid
 
 ABOUT = """Digital city management (数字城管): who is responsible where, cases, components, tiles, heat maps.
@@ -73,6 +76,9 @@ def create_app(house: House, *, threads: int = 16, log: bool = True) -> FastAPI:
         geocode,
         components,
         cases,
+        acts,
+        events,
+        photos,
         grids,
         catalogues,
         tiles,

@@ -1,7 +1,8 @@
 """Backup and restore: every city's database as a dump that any later PostgreSQL can read, in one file.
 
-The file is a tar: ``manifest.json`` and one custom-format dump of pg_dump for each city. It is made beside its
-place and renamed; a restore fills a database beside and renames it, so that neither leaves anything half done.
+The file is a tar: ``manifest.json``, one custom-format dump of pg_dump for each city, and the photos of its cases. It
+is made beside its place and renamed; a restore fills a database beside and renames it, so that neither leaves anything
+half done. Photos are named by their content: bringing them back only adds what is not there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +30,16 @@ from gis.packages import Say
 from gis.settings import CITY_NAME
 
 FORMAT = 1
+PHOTO_FILES = ("original", "shown", "thumbnail")  #: as cases/photo.py keeps them
 BESIDE, OLD = "restoring_", "replaced_"  #: what a database is called while it is filled, and when it is replaced
+PhotosOf = Callable[[str], Path] | None
 DISCONNECT = text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name")
 
 
-def backup(access: Access, file: Path, cities: list[str], say: Say) -> list[str]:
-    """Write the databases of ``cities`` (all when empty) to ``file``; returns the cities.
+def backup(access: Access, file: Path, cities: list[str], say: Say, photos: PhotosOf = None) -> list[str]:
+    """Write the databases of ``cities`` (all when empty) and their photos to ``file``; returns the cities.
+
+    photos : the folder of a city's photos (Settings.photos_of); None: without them
 
     Raises NotFound when there is none, Unavailable when pg_dump fails (disk full …).
     """
@@ -68,13 +73,20 @@ def backup(access: Access, file: Path, cities: list[str], say: Say) -> list[str]
         with tarfile.open(part, "w") as tar:
             for name in ("manifest.json", *(f"{city}.dump" for city in cities)):
                 tar.add(folder / name, arcname=name)
+            for city in cities:  # after the dump: what it names was there before
+                for path in sorted(photos(city).glob("??/*/*")) if photos is not None else ():
+                    if path.name in PHOTO_FILES:
+                        sha256 = path.parent.parent.name + path.parent.name
+                        tar.add(path, arcname=f"photos/{city}/{sha256}/{path.name}")
         part.chmod(0o600)
         part.replace(file)
     return cities
 
 
-def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]:
-    """Bring the cities of a backup back; returns them.
+def restore(access: Access, file: Path, *, replace: bool, say: Say, photos: PhotosOf = None) -> list[str]:
+    """Bring the cities of a backup back, and their photos; returns the cities.
+
+    photos : the folder of a city's photos (Settings.photos_of); None: without them
 
     Raises UnfitFile for a file that is no backup, Conflict when a city is there and ``replace`` is not given.
     """
@@ -96,6 +108,8 @@ def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]
                 _maintain(access, f'create database "{BESIDE}{city}" encoding utf8 template template0')
                 _run(access, [*command, access.url(BESIDE + city), str(folder / f"{city}.dump")], BESIDE + city)
                 _renew_versions(access, BESIDE + city)
+            if photos is not None:
+                _bring_photos(file, manifest["cities"], photos)
             _exchange(access, manifest["cities"], there)
         finally:
             for city in manifest["cities"]:
@@ -103,6 +117,25 @@ def restore(access: Access, file: Path, *, replace: bool, say: Say) -> list[str]
         for city in there:
             _maintain(access, f'drop database if exists "{OLD}{city}"')
     return list(manifest["cities"])
+
+
+def _bring_photos(file: Path, cities: list[str], photos: Callable[[str], Path]) -> None:
+    """Add the photos of a backup that are not there; each is whole when its name is there."""
+    named = rf"photos/({CITY_NAME})/([0-9a-f]{{2}})([0-9a-f]{{62}})/({'|'.join(PHOTO_FILES)})"
+    with tarfile.open(file) as tar:
+        for member in tar:
+            found = re.fullmatch(named, member.name)
+            content = tar.extractfile(member) if found and found[1] in cities else None
+            if found is None or content is None:
+                continue
+            place = photos(found[1]) / found[2] / found[3] / found[4]
+            if place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside = place.with_name(f".{place.name}.restored")
+            with beside.open("wb") as out:
+                shutil.copyfileobj(content, out)
+            beside.replace(place)
 
 
 def _renew_versions(access: Access, database: str) -> None:

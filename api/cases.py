@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -11,8 +11,9 @@ from geoalchemy2 import Geometry
 from geoalchemy2.functions import ST_MakeEnvelope
 from sqlalchemy import Connection, func, select
 
+from api.acts import clocks_and_acts
 from api.answers import problems, tagged
-from api.caseshapes import Case, CasePage, ChosenUnit, NewCase, OpenedCase
+from api.caseshapes import Case, CasePage, NewCase, OpenedCase
 from api.deps import BBox, Filters, House, InHouse, Who, city_box, parse_bbox
 from api.jurisdiction import (
     SIMILAR_DAYS,
@@ -24,18 +25,23 @@ from api.jurisdiction import (
     outside,
     reason,
     refuse_unknown,
+    undisputed,
     unknown_class,
 )
-from cases import desk
-from cases.desk import CASES, Report, open_case
+from cases import acts, desk
+from cases.brought import refuse_missing_photos
+from cases.clocks import Clockwork
+from cases.photo import remarks
+from cases.reports import CASES, Report, lacking, open_case
 from gis.crs import GEODETIC
 from gis.db import query
-from gis.errors import Conflict, Forbidden, NotFound
+from gis.errors import Conflict, Forbidden, Invalid, NotFound
 from gis.place import Place
-from layers.accounts import ROLES, Actor
+from layers.accounts import REPORTS_AS, ROLES, Actor
 
 router = APIRouter(tags=["cases"])
 MOST_ROWS = 1000
+AHEAD, OLDEST = timedelta(minutes=5), timedelta(days=366)  #: a telephone's clock may be a little fast
 SOURCE = "本系统上报 | reported here"
 SOURCE_SIMULATED = "本系统上报（模拟城市） | reported here (simulated city)"
 CaseNo = Annotated[
@@ -68,7 +74,7 @@ def report_case(
         x=new.lon,
         y=new.lat,
         srid=new.crs,
-        class_code=new.class_.upper(),
+        class_code=None if new.class_ is None else new.class_.upper(),
         condition_no=new.condition,
         component_code=new.component,
     )
@@ -77,10 +83,12 @@ def report_case(
         channel = _channel(actor, new.channel)
         here = in_city(conn, house.city, asked)
         refuse_unknown(conn, asked)
+        photos = tuple((photo.kind, photo.sha256) for photo in new.photos)
+        role = _reporting_role(actor, channel, new)
         report = Report(
             channel=channel,
             key=f"{actor.name}:{idempotency_key or secrets.token_urlsafe(16)}",
-            class_code=str(asked.class_code),
+            class_code=asked.class_code,
             condition_no=new.condition,
             component_code=new.component,
             x=new.lon,
@@ -91,9 +99,19 @@ def report_case(
             address=new.address,
             description=new.description,
             data_source=SOURCE_SIMULATED if house.city.simulated else SOURCE,
+            act="self_dispose" if new.self_disposed else "report",
+            verified=new.verified,
+            reporter=new.reporter,
+            device=new.device,
+            seen_at=_not_ahead(new.seen_at),
+            photos=photos,
         )
-        opened = open_case(conn, report, actor=actor.name)
-        if opened.refusal == "unknown_class":
+        _refuse_lacking(house, report)
+        refuse_missing_photos(conn, photos)
+        clockwork = house.clockwork(conn)
+        acceptance_s = clockwork.small_s["acceptance"]
+        opened = open_case(conn, report, actor=actor.name, role=role, acceptance_s=acceptance_s)
+        if opened.refusal == "unknown_class" and report.class_code is not None:
             raise unknown_class(conn, report.class_code)
         if opened.refusal is not None or opened.no is None:
             raise outside(conn, house.city, asked)
@@ -105,8 +123,9 @@ def report_case(
                 mend_zh="新的上报请使用新的键",
                 no=opened.no,
             )
-        facts = read_case(conn, house, opened.no, None)
-        near = {"no": opened.no, "within_m": SIMILAR_M[report.class_code[0]], "days": SIMILAR_DAYS, "most": 5}
+        facts, case = read_case(conn, house, opened.no, None, actor, clockwork)
+        within_m = 0.0 if report.class_code is None else SIMILAR_M[report.class_code[0]]
+        near = {"no": opened.no, "within_m": within_m, "days": SIMILAR_DAYS, "most": 5}
         facts["similar"] = [
             {
                 "no": row.no,
@@ -116,6 +135,7 @@ def report_case(
             }
             for row in conn.execute(query("cases", "similar_cases"), near)
         ]
+    house.ring(case)
     with house.begin_asking() as conn:  # after the commit: the versions that show it
         facts["versions"] = house.versions(conn, at_least=-1)
     answer = tagged(request, OpenedCase, facts, status=200 if opened.was_there else 201, private=True)
@@ -145,8 +165,24 @@ def _channel(actor: Actor, wanted: str | None) -> str:
     return wanted or actor.channels[0]
 
 
+def _event(house: House, event: dict[str, Any], accuracy_m: float | None) -> dict[str, Any]:
+    at = datetime.fromisoformat(event["at"])
+    photos = []
+    for photo in event["photos"]:
+        taken_at = None if photo["taken_at"] is None else datetime.fromisoformat(photo["taken_at"])
+        said = remarks(taken_at=taken_at, distance_m=photo["distance_m"], at=at, accuracy_m=accuracy_m)
+        words = {"remarks_en": [en for en, _ in said], "remarks_zh": [zh for _, zh in said]}
+        photos.append({**photo, "taken_at": house.at(taken_at), **words})
+    return {**event, "at": house.at(at), "photos": photos}
+
+
 def _dispute(conn: Connection, house: House, row: Any) -> dict[str, Any]:
-    """What could be meant beside the unit of a case, as of the instant at which it was last assigned."""
+    """What could be meant beside the unit of a case, as of the instant at which it was last assigned.
+
+    Most places are not disputed: that no border and no red line is within reach is seen by one look.
+    """
+    if row.undisputed_m is not None:
+        return undisputed(house.city, row.undisputed_m, row.accuracy_m)
     asked = Asked(
         x=row.x,
         y=row.y,
@@ -203,33 +239,65 @@ def one_case(request: Request, house: InHouse, who: Who, no: CaseNo) -> Response
     """All that is known of a case: place, class, unit, reason, and everything that happened to it."""
     with house.begin_reading() as conn:
         seen = who.reader(conn)
-        facts = read_case(conn, house, no, seen)
-    return tagged(request, Case, facts, private=house.reading == "accounts" or seen is not None)
+        actor = who.actor(conn)
+        facts, _ = read_case(conn, house, no, seen, actor, house.clockwork(conn))
+    return tagged(request, Case, facts, private=house.reading == "accounts" or actor is not None)
 
 
-@router.post("/cases/{no}/choose_unit", response_model=Case, responses=problems(409))
-def choose_unit(request: Request, house: InHouse, who: Who, no: CaseNo, chosen: ChosenUnit) -> Response:
-    """Let another unit lead than was proposed, with the reason; for dispatchers, before the dispatch.
+def _reporting_role(actor: Actor, channel: str, new: NewCase) -> str:
+    """The role in which somebody reports through a channel; only collectors dispose of a problem themselves."""
+    role = "channel" if actor.channel is not None else next(r for r, c in REPORTS_AS.items() if c == channel)
+    if new.self_disposed and role != "collector":
+        raise Forbidden(
+            f"the account {actor.name} may not report what it disposed of itself",
+            f"账号 {actor.name} 不能自处理上报",
+            mend="collectors may",
+            mend_zh="仅信息监督员可自处理",
+            field="self_disposed",
+        )
+    return role
 
-    The decision is an event, and counted against the rule that proposed (`wanmi rules review`). Repeated it changes
-    nothing.
+
+def _not_ahead(seen_at: datetime | None) -> datetime | None:
+    """The instant, if it can be one at which something was seen that is reported now."""
+    now = datetime.now(UTC)
+    if seen_at is not None and not now - OLDEST < seen_at < now + AHEAD:
+        raise Invalid(
+            f"seen_at: {seen_at.isoformat()} lies ahead, or more than a year ago",
+            f"seen_at：{seen_at.isoformat()} 在将来或早于一年前",
+            mend="when it was seen, by a clock that goes right; history is brought by wanmi load",
+            mend_zh="请填写实际发现时间；历史数据用 wanmi load 导入",
+            field="seen_at",
+        )
+    return seen_at
+
+
+def _refuse_lacking(house: House, report: Report) -> None:
+    """Invalid where a report does not bring what its source must bring (``[sources]`` of city.toml)."""
+    missing = lacking(report, house.city.profile.get("sources", {}))
+    if missing is not None:
+        field, en, zh = missing
+        raise Invalid(
+            f"a report of the source {report.channel!r} brings {en}",
+            f"来源“{report.channel}”的上报须有{zh}",
+            mend="docs/workflow.md says what each source must bring",
+            mend_zh="docs/workflow.md 列出各来源须提供的内容",
+            field=field,
+        )
+
+
+def read_case(
+    conn: Connection,
+    house: House,
+    no: int,
+    seen: tuple[int, ...] | None,
+    actor: Actor | None,
+    clockwork: Clockwork,
+) -> tuple[dict[str, Any], acts.Case]:
+    """The facts of a case (fields of shapes.Case), as an actor may see them; and the case as the rules see it.
+
+    NotFound when there is none, or it is not of the units ``seen``.
     """
-    with house.begin_writing() as conn:
-        actor = who.writer(conn)
-        if "dispatcher" not in actor.roles:
-            raise Forbidden(
-                f"the account {actor.name} ({', '.join(sorted(actor.roles))}) may not choose a unit",
-                f"账号 {actor.name} 无权改派",
-                mend="dispatchers may",
-                mend_zh="仅派遣员可改派",
-            )
-        desk.choose_unit(conn, no, chosen.unit, actor=actor.name, reason=chosen.reason)
-        facts = read_case(conn, house, no, None)
-    return tagged(request, Case, facts, private=True)
-
-
-def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | None) -> dict[str, Any]:
-    """The facts of a case (fields of shapes.Case). NotFound when there is none, or it is not of the units ``seen``."""
     row = conn.execute(
         query("cases", "read_case"), {"no": no, "unit_ids": None if seen is None else list(seen)}
     ).first()
@@ -243,10 +311,12 @@ def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | N
         )
     condition = {"no": row.condition_no, "condition_zh": row.condition_zh, "condition_en": row.condition_en}
     component = {"code": row.component_code, "distance_m": row.component_m}
-    return {
+    case, person, now = desk.read_case(conn, no, actor)
+    named = {"code": row.class_code, "name_zh": row.class_zh, "name_en": row.class_en}
+    facts = {
         "no": row.no,
         "channel": row.channel,
-        "class": {"code": row.class_code, "name_zh": row.class_zh, "name_en": row.class_en},
+        "class": None if row.class_code is None else named,
         "condition": None if row.condition_no is None else condition,
         "component_code": row.component_code,
         "lon": round(row.lon, 7),
@@ -264,7 +334,21 @@ def read_case(conn: Connection, house: House, no: int, seen: tuple[int, ...] | N
         "unit": row.unit,
         "assisting": row.assisting,
         "reason": reason(row),
-        "events": [{**event, "at": house.at(datetime.fromisoformat(event["at"]))} for event in row.events],
+        "reporter": row.reporter if actor is not None and "acceptor" in actor.roles else None,
+        "waits_for": case.waits_for,
+        "suspended_until": house.at(case.suspended_until),
+        "same_as": case.same_as,
+        "linked": row.linked,
+        "turn_backs": case.turn_backs,
+        "reworks": case.reworks,
+        "extensions": case.extensions,
+        "forced": case.forced,
+        "stood_in": case.stood_in,
+        "appeal": case.appeal,
+        "collector": case.collector_code,
+        **clocks_and_acts(house, case, person, now, clockwork.calendar),
+        "events": [_event(house, event, row.accuracy_m) for event in row.events],
         "simulated": house.city.simulated,
         "data_source": row.data_source,
     }
+    return facts, case

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from shapely.errors import ShapelyError
 from sqlalchemy import Connection, Engine, text
 
 from api.progress import Stages
-from cases import desk
+from cases import reports
+from cases.calendar import calendar_mark, first_calendar
+from cases.clocks import read_clockwork
 from cases.duty import load_rules
+from cases.history import wind_imported
 from gis.db import Access, advisory_lock, database_name, ensure_database, list_databases, query
-from gis.errors import Conflict, NotFound, UnfitFile, UnfitSetting
+from gis.errors import Conflict, Invalid, NotFound, UnfitFile, UnfitSetting
 from gis.history import record_change
 from gis.migrate import made_for, migrate
 from grids.areas import load_areas, load_cells, load_responsibility
@@ -32,11 +35,13 @@ from layers.units import load_collectors, load_units
 BATCH = 4_000
 #: Written by a load, in the order in which a replacing load empties them.
 TABLES = (
-    "cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, cases.rule, layers.edit_key, "
+    "cases.attachment, cases.photo, cases.report, cases.event, cases.case, cases.rule_role, cases.rule_withdrawn, "
+    "cases.rule, layers.edit_key, "
     "layers.census, layers.component, layers.place, layers.collector, layers.unit, layers.time_limit, "
     "layers.condition, layers.class_mapping, layers.edition_in_force, layers.class, layers.major, layers.edition, "
     "grids.responsibility_cell, grids.responsibility, grids.lineage, grids.draft_cell, grids.draft_community, "
-    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, gis.change"
+    "grids.edition, grids.cell, grids.barrier, grids.area, grids.city, cases.calendar, "
+    "gis.change"
 )
 
 
@@ -64,6 +69,7 @@ def loaded_engine(access: Access, city: City) -> Engine:
     if city.id in list_databases(access):
         engine = city_engine(access, city)
         if _holds_a_city(engine):
+            _bring_calendar(engine, city)
             return engine
         engine.dispose()
     raise NotFound(
@@ -79,6 +85,17 @@ def _holds_a_city(engine: Engine) -> bool:
     with engine.connect() as conn:
         there = conn.execute(text("select to_regclass('grids.city')")).scalar_one() is not None
         return there and is_loaded(conn)
+
+
+def _bring_calendar(engine: Engine, city: City) -> None:
+    """A database of before calendars were kept in it gets that of the city's folder; one that cannot be used stays
+    away, and whoever needs it says so.
+    """
+    with engine.begin() as conn:
+        if calendar_mark(conn) is None:
+            with suppress(Invalid), conn.begin_nested():
+                now = record_change(conn, since=datetime.now(UTC), actor="wanmi load", reason="work calendar")
+                first_calendar(conn, city, now)
 
 
 def load_city(
@@ -108,7 +125,7 @@ def load_city(
     with advisory_lock(engine, "load", wait=wait):
         with engine.connect() as conn:
             there = is_loaded(conn)
-            waiting = desk.waiting(conn)  # some do when an earlier call was interrupted: then this one carries on
+            waiting = reports.waiting(conn)  # some do when an earlier call was interrupted: then this one carries on
         if there and source is not None and not replace and not waiting:
             raise Conflict(
                 f"{city.name_en} is loaded already",
@@ -122,6 +139,7 @@ def load_city(
                     conn.execute(text(f"truncate {TABLES} restart identity"))
                 _write(conn, city, frames, stages, str(source) if source else None)
         elif not waiting:
+            _bring_calendar(engine, city)
             with engine.begin() as conn:  # a database of before them gets the national editions
                 if load_national(conn, city.folder.parent / "catalogue", city.edition):
                     load_mapping(conn, city.folder)
@@ -208,6 +226,7 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
     load_units(conn, frames["units"])
     load_collectors(conn, frames["collectors"])
     load_rules(conn, frames["rules"], city.srid, version)
+    first_calendar(conn, city, version, frames.get("calendar"))
     stages("names of places | 地名", 0.25)
     load_places(conn, derive_places(conn, city.srid), version)
     if "simulation" in city.profile:
@@ -217,24 +236,24 @@ def _write(conn: Connection, city: City, frames: dict[str, Any], stages: Stages,
         conn, frames["components"], city.edition, version, progress=lambda part: stages("", 0.3 + 0.4 * part)
     )
     stages("reports | 上报案件", 0.7)
-    desk.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
-    desk.ensure_partitions(conn)
+    reports.receive_reports(conn, frames["reports"], city.srid, progress=lambda part: stages("", 0.7 + 0.3 * part))
+    reports.ensure_partitions(conn)
     # Not the tables of cases: statistics that call them empty would make every key check walk them as they fill.
     conn.execute(text("analyze layers.component, layers.unit, cases.rule, cases.rule_role, cases.report"))
     conn.execute(text("analyze grids.city, layers.class, layers.major, layers.condition, cases.stage"))
 
 
-def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
+def open_waiting(engine: Engine, city: City, stages: Stages) -> reports.Opened:
     """Open cases for all reports that wait, one transaction a batch, in the order of their arrival."""
     with engine.connect() as conn:
-        total = desk.waiting(conn)
+        total = reports.waiting(conn)
     opened = refused = 0
     if not total:
-        return desk.Opened(0, 0)
+        return reports.Opened(0, 0)
     with stages.stage("assign", "assigning cases by spatial join", "按空间关联确定案件归属"):
         while True:
             with engine.begin() as conn:
-                batch = desk.open_cases(conn, batch=BATCH, actor="wanmi load", edition=edition_in_force(conn))
+                batch = reports.open_cases(conn, batch=BATCH, actor="wanmi load", edition=edition_in_force(conn))
             opened, refused = opened + batch.cases, refused + batch.refused
             if batch.cases + batch.refused == 0:
                 break
@@ -243,4 +262,5 @@ def open_waiting(engine: Engine, city: City, stages: Stages) -> desk.Opened:
     stages.note(f"{rate:,.0f} cases a second assigned and opened", f"每秒确定归属并立案 {rate:,.0f} 件")
     with engine.begin() as conn:
         conn.execute(text("analyze cases.case, cases.event, cases.report"))
-    return desk.Opened(opened, refused)
+        wind_imported(conn, read_clockwork(conn, city), actor="wanmi load")
+    return reports.Opened(opened, refused)

@@ -14,6 +14,7 @@ import typer
 
 from api.accounts import accounts
 from api.bulk import assign
+from api.calendar import calendar
 from api.catalogue import catalogue
 from api.census import census
 from api.collectors import collectors
@@ -23,6 +24,7 @@ from api.export import export
 from api.grid import grid
 from api.placenames import places
 from api.rules import rules
+from api.upkeep import upkeep
 from gis.settings import Settings, read_settings
 
 app = typer.Typer(
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(accounts, name="account")
 app.add_typer(grid, name="grid")
+app.add_typer(calendar, name="calendar")
 app.add_typer(catalogue, name="catalogue")
 app.add_typer(census, name="census")
 app.add_typer(component, name="component")
@@ -43,6 +46,7 @@ app.add_typer(places, name="places")
 app.add_typer(rules, name="rules")
 app.command()(export)
 app.command()(assign)
+app.command()(upkeep)
 
 
 @app.callback()
@@ -283,7 +287,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The file to write.")],
     city: Annotated[list[str] | None, typer.Option(help="Only this city; may be given again.")] = None,
 ) -> None:
-    """Write the databases of all cities to one file that any later PostgreSQL can read.
+    """Write the databases of all cities and their photos to one file that any later PostgreSQL can read.
 
     将所有城市的数据库备份到一个文件。
 
@@ -294,7 +298,7 @@ def backup(
 
     settings: Settings = context.obj
     with access(settings, speaker(settings)) as server:
-        cities = write(server, file, city or [], speaker(settings))
+        cities = write(server, file, city or [], speaker(settings), settings.photos_of)
     print(f"{file}: {', '.join(cities)}")
 
 
@@ -315,7 +319,7 @@ def restore(
 
     settings: Settings = context.obj
     with access(settings, speaker(settings)) as server:
-        cities = read(server, file, replace=replace, say=speaker(settings))
+        cities = read(server, file, replace=replace, say=speaker(settings), photos=settings.photos_of)
     print(f"{file}: {', '.join(cities)}")
 
 

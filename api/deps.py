@@ -19,7 +19,11 @@ from fastapi.security import APIKeyCookie, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy import Connection, Engine
 
+from api.bell import Bell
 from api.layers import LAYERS
+from cases.acts import Case
+from cases.clocks import Clockwork, read_clockwork
+from cases.photo import PhotoStore
 from cases.standing import Standing
 from gis.crs import box_in
 from gis.db import query
@@ -43,6 +47,7 @@ class House:
     city: City
     engine: Engine
     reading: Literal["open", "accounts"]
+    photos: PhotoStore
     outside_map: str | None = None
     outside_map_credit: str = ""
     tiles: Cache = field(default_factory=lambda: Cache(TILES_BYTES))
@@ -51,6 +56,7 @@ class House:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _versions: tuple[float, dict[str, int]] = (0.0, {})
     _cookies: Cookies | None = None
+    _bell: Bell | None = None
 
     @contextmanager
     def begin_reading(self) -> Iterator[Connection]:
@@ -78,6 +84,21 @@ class House:
     def zone(self) -> ZoneInfo:
         """The city's time zone."""
         return ZoneInfo(self.city.timezone)
+
+    def clockwork(self, conn: Connection, *, hold: bool = False) -> Clockwork:
+        """What the clocks of cases go by; ``hold``: kept as it is until the transaction ends."""
+        return read_clockwork(conn, self.city, hold=hold)
+
+    @property
+    def bell(self) -> Bell:
+        """By which desks hear that cases changed."""
+        if self._bell is None:
+            self._bell = Bell(self.engine)
+        return self._bell
+
+    def ring(self, case: Case) -> None:
+        """Tell desks that a case changed; nothing depends on it."""
+        self.bell.ring({"no": case.no, "stage": case.stage, "seq": case.last_seq, "unit_id": case.unit_id})
 
     def cookies(self, conn: Connection) -> Cookies:
         """The signer of session cookies."""

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy import Connection
 
 from api.answers import tagged
 from api.deps import House, InHouse
 from api.shapes import Health
-from cases.worktime import WorkCalendar
+from cases.calendar import held_calendar
 from gis.db import query
 from gis.errors import WanmiError
 from gis.migrate import pending
@@ -25,9 +26,13 @@ def health(request: Request, house: InHouse) -> Response:
     with house.begin_reading() as conn:
         versions = conn.execute(query("gis", "server_version")).one()
         missing = pending(conn)
+        calendar = (
+            {"status": "failing", "detail": "not looked at while migrations are missing"}
+            if missing
+            else _calendar(conn, house)
+        )
     database = {"status": "ok", "postgresql": versions.postgresql, "postgis": versions.postgis}
     migrations = {"status": "failing" if missing else "ok", "pending": missing}
-    calendar = _calendar(house)
     failing = "failing" in (migrations["status"], calendar["status"])
     data = {
         "status": "failing" if failing else "ok",
@@ -42,19 +47,19 @@ def health(request: Request, house: InHouse) -> Response:
     return answer
 
 
-def _calendar(house: House) -> dict[str, Any]:
-    """Until when working time is known, and whether that is soon."""
-    profile = house.city.profile
+def _calendar(conn: Connection, house: House) -> dict[str, Any]:
+    """Until when working time is known and published, and whether the end is soon."""
     try:
-        calendar = WorkCalendar.read(
-            house.city.folder / "calendar.csv",
-            hours=[(str(a), str(b)) for a, b in profile.get("office_hours", [("08:00", "12:00"), ("14:00", "18:00")])],
-            timezone=house.city.timezone,
-            day_hours=float(profile.get("working_day_hours", 8)),
-        )
+        calendar = held_calendar(conn)
     except WanmiError as error:
         return {"status": "failing", "detail": error.en}
-    end = datetime.fromtimestamp(calendar.known_to / 1e6, UTC)
+    end = datetime.fromtimestamp(calendar.work.known_to / 1e6, UTC)
     days = (end - datetime.now(UTC)).days
     status = "failing" if days < 0 else "ends soon" if days < WARN_DAYS else "ok"
-    return {"status": status, "known_to": house.at(end), "days_left": days}
+    published = calendar.published_to
+    return {
+        "status": status,
+        "known_to": house.at(end),
+        "days_left": days,
+        "published_to": None if published is None else published.isoformat(),
+    }

@@ -23,7 +23,7 @@ from api.answers import ASK_AGAIN, KEEP_A_DAY, digest, kept, tagged
 from api.deps import BBox, Filter, Filters, House, InHouse, Who, parse_bbox
 from api.shapes import HeatLegend
 from api.tiles import Column, Row, Version, Zoom, bounds_of
-from cases.desk import case_points
+from cases.reports import case_points
 from gis.crs import GEODETIC, transform, transformer
 from gis.db import query
 from gis.errors import Invalid

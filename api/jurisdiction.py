@@ -221,6 +221,20 @@ def located(
     )
 
 
+def undisputed(city: City, reach_m: float, accuracy_m: float | None) -> dict[str, Any]:
+    """What on_border says of a place with one cell and no red line within reach."""
+    return {
+        "on_border": False,
+        "reach_m": reach_m,
+        "accuracy_m": accuracy_m,
+        "tolerance_m": city.border_tolerance_m,
+        "one_unit": True,
+        "candidates": [],
+        "claims": [],
+        "dispute": None,
+    }
+
+
 def on_border(
     conn: Connection, city: City, found: Located, accuracy_m: float | None, at: datetime | None
 ) -> dict[str, Any]:

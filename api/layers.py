@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases.desk import CASES
+from cases.reports import CASES
 from grids.areas import AREA_NAMES, AREAS, CELLS
 from grids.ground import GROUND
 from layers.components import COMPONENTS

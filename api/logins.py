@@ -50,6 +50,7 @@ def demo_accounts(conn: Connection, city: City) -> Iterator[Line]:
             display_zh=f"{zh}（演示）",
             display_en=f"{en} (demo)",
             unit_code=of_unit,
+            collector_code=conn.execute(query("cases", "busiest_collector")).scalar() if role == "collector" else None,
             password=password,
         )
         where_en, where_zh = (f"  {unit.name_en}", f"  {unit.name_zh}") if of_unit and unit is not None else ("", "")

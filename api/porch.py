@@ -22,7 +22,7 @@ from gis.errors import TooLarge, TooSlow, WanmiError
 BODY_S = 20.0  #: within this the whole body must have come
 MOST_BODY_BYTES = 64 * 1024
 MOST_FILE_BYTES = 32 * 1024 * 1024  #: of a file sent by somebody who says who they are
-FILE_PATH = re.compile("^/grid/drafts/[0-9]+/file$")
+FILE_PATH = re.compile("^/(grid/drafts/[0-9]+/file|photos)$")
 MOST_POINTS_BYTES = 4 * 1024 * 1024  #: of many points, which anybody who reads may send
 FILE_S = 120.0
 

@@ -28,6 +28,7 @@ from uvicorn.supervisors import Multiprocess
 from api.app import create_app
 from api.city import loaded_engine
 from api.deps import House
+from api.rounds import kept_up, photo_store
 from gis.db import Access, access, database_name
 from gis.errors import Unavailable, UnfitSetting, WanmiError
 from gis.packages import Say
@@ -106,7 +107,9 @@ def serve(running: Access, serving: Serving, listening: socket.socket, say: Say)
         with suppress(KeyboardInterrupt):
             if serving.workers == 1:
                 engine = stack.enter_context(_serving_engine(running, serving))
-                app = create_app(_house(serving, engine), threads=_connections(serving), log=serving.log)
+                house = _house(serving, engine)
+                stack.enter_context(kept_up(house))
+                app = create_app(house, threads=_connections(serving), log=serving.log)
                 uvicorn.Server(uvicorn.Config(app, **options)).run(sockets=[listening])
             else:
                 os.environ[PLAN] = _plan(serving)
@@ -137,6 +140,7 @@ def _house(serving: Serving, engine: Any) -> House:
         city=serving.city,
         engine=engine,
         reading=serving.reading,
+        photos=photo_store(serving.settings, serving.city),
         outside_map=serving.settings.outside_map,
         outside_map_credit=serving.settings.outside_map_credit,
     )
@@ -147,7 +151,11 @@ def _house(serving: Serving, engine: Any) -> House:
 
 def _plan(serving: Serving) -> str:
     settings = serving.settings
-    kept = {name: str(value) for name in ("data", "cache", "home", "language") if (value := getattr(settings, name))}
+    kept = {
+        name: str(value)
+        for name in ("data", "cache", "home", "language", "photos")
+        if (value := getattr(settings, name))
+    }
     plan = {"city": serving.city.id, "host": serving.host, "workers": serving.workers, "log": serving.log}
     return json.dumps({"settings": kept, **plan, "demo": serving.demo})
 
@@ -165,7 +173,9 @@ def app_of_worker() -> FastAPI:
     stack = ExitStack()  # never closed: the kernel gives the lease back
     running = stack.enter_context(access(settings, lambda en, zh: None))
     engine = stack.enter_context(_serving_engine(running, serving))
-    app = create_app(_house(serving, engine), threads=_connections(serving), log=serving.log)
+    house = _house(serving, engine)
+    stack.enter_context(kept_up(house))
+    app = create_app(house, threads=_connections(serving), log=serving.log)
     app.state.held = stack
     return app
 

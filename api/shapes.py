@@ -24,6 +24,7 @@ class Problem(BaseModel):
     where: dict[str, str] = Field(description="the field, file or row concerned")
     mend: str | None = Field(description="what would mend it")
     mend_zh: str | None
+    now: dict[str, Any] | None = Field(None, description="of a 409: the case as it is")
 
 
 class Named(BaseModel):

@@ -1,233 +1,265 @@
-"""The desk: reports come in, cases are opened."""
+"""The desk: one function by which people, and the clockwork, act on a case.
+
+A case is held, the table and the rules are asked (cases/case.py, cases/acts.py), and the act is written with the facts
+that it changes: two statements, in the caller's transaction. Role and stage are checked here and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-import geopandas as gpd
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-import shapely
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from gis.crs import snap, to_city
-from gis.db import copy_frame, query
-from gis.errors import Conflict, Invalid, NotFound
-from gis.layer import Given, Layer
-from gis.place import Place
-
-FloatArray = npt.NDArray[np.float64]
-
-CASES = Layer(
-    name="cases",
-    relation="case",
-    key="no",
-    geometry=("Point",),
-    columns=(
-        *("no", "channel", "class_code", "class_zh", "class_en", "condition_no", "component_code", "stage", "stage_zh"),
-        *("stage_en", "is_end"),
-        *("reported_at", "due_at", "disposed_at", "closed_at", "cell_code", "community_code"),
-        *("unit_code", "unit_zh", "unit_en"),
-        *("basis", "resolved_by", "rule_code", "placed", "border_m", "component_m", "data_source", "simulated"),
-    ),
-    title_zh="案件",
-    title_en="Cases",
-    min_zoom=16,
-    gathered=True,
-    tile_columns=("no", "class_code", "stage", "channel"),
-    filters={
-        "class": ("prefix", "class_code"),
-        "source": ("among", "channel"),
-        "stage": ("among", "stage"),
-        "unit": ("among", "unit_code"),
-        "area": ("prefix", "cell_code"),
-        "cell": ("among", "cell_code"),
-        "from": ("from", "reported_at"),
-        "before": ("before", "reported_at"),
-        "units": ("units", "unit_id"),
-    },
-)
-
-#: What a report is, as its sender gave it; the columns of a frame of reports.
-REPORT_COLUMNS = [
-    "key",
-    "channel",
-    "class_code",
-    "condition_no",
-    "component_code",
-    "x",
-    "y",
-    "srid",
-    "accuracy_m",
-    "address",
-    "description",
-    "reported_at",
-    "due_at",
-    "disposed_at",
-    "closed_at",
-    "stage",
-    "note",
-    "unit_label",
-    "area_label",
-    "data_source",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A problem as it was just reported, at a place that is known to lie in a coordinate system."""
-
-    channel: str  #: collector, public, video, leader, web, other
-    key: str  #: the sender's own: the same again is the same report
-    class_code: str
-    condition_no: int | None
-    component_code: str | None
-    x: float  #: as received, in the system srid
-    y: float
-    srid: int
-    here: Place  #: the same in the city's system
-    accuracy_m: float | None
-    address: str | None
-    description: str | None
-    data_source: str
+from cases.acts import Case, Given, Person, consequences, hindrance, may
+from cases.brought import Brought, refuse_unfit, resolved
+from cases.case import ACTS, ENDS, MOVES, STAGES, SYSTEM, TABLE, Move, moves_from
+from cases.clocks import Clockwork, Limit, read_clocks
+from cases.reports import as_json
+from cases.worktime import WorkCalendar
+from gis.db import query
+from gis.errors import Conflict, Forbidden, NotFound
+from layers.accounts import ROLES, Actor
 
 
 @dataclass(frozen=True)
-class Reported:
-    """What became of a report."""
+class Acted:
+    """A case after an act."""
 
-    no: int | None  #: the case, None when the report is refused
-    refusal: str | None  #: outside, unknown_class, unknown_condition
-    was_there: bool  #: the key was seen before
-    other_report: bool  #: with the key came something else before
+    case: Case
+    at: datetime
+    person: Person
+    ended: tuple[int, ...] = ()  #: linked cases that ended with it
+    again: bool = False  #: the key was seen before: nothing was done now
 
 
-def open_case(conn: Connection, report: Report, *, actor: str) -> Reported:
-    """Open the case of a report: number, cell, areas, unit and reason, first event, in one round trip, by the
-    edition of the catalogue in force.
+def act(
+    conn: Connection,
+    no: int,
+    name: str,
+    brought: Brought,
+    *,
+    from_stage: str,
+    actor: Actor,
+    clockwork: Clockwork,
+    key: str | None = None,
+) -> Acted:
+    """Make one move or act, as an event with actor, time and reason.
 
-    The caller commits; when the report is refused it must roll back.
+    from_stage : where the actor saw the case stand
+    key        : the sender's own; the same again does nothing and answers with the case
+    Raises NotFound for a case that is none or of another unit, Forbidden for a role that may not, Conflict (with
+    ``now``, the case as it is) where it stands elsewhere or a rule is against it, Invalid for what is missing or unfit.
     """
-    row = {
-        "channel": report.channel,
-        "key": report.key,
-        "class_code": report.class_code,
-        "condition_no": report.condition_no,
-        "component_code": report.component_code,
-        "x": report.x,
-        "y": report.y,
-        "as_srid": report.srid,
-        "city_x": report.here.x,
-        "city_y": report.here.y,
-        "srid": report.here.srid,
-        "accuracy_m": report.accuracy_m,
-        "address": report.address,
-        "description": report.description,
-        "data_source": report.data_source,
-        "actor": actor,
-    }
-    return Reported(*conn.execute(query("cases", "open_case"), row).one())
+    case, person, seen, at = _held(conn, no, actor, key)
+    if seen is not None:
+        if seen != name:
+            raise Conflict(
+                f"with this Idempotency-Key the act {seen!r} was sent before",
+                f"此 Idempotency-Key 已用于操作 {seen!r}",
+                mend="send a new key with a new act",
+                mend_zh="新的操作请使用新的键",
+                no=no,
+            )
+        return Acted(case, at, person, again=True)
+    move = _allowed(case, name, from_stage, person, at, clockwork)
+    role = str(may(move, case, person))
+    refuse_unfit(move, case, brought, at)
+    if name == "choose_unit" and brought.unit == case.unit_code:
+        return Acted(case, at, person, again=True)  # the unit that leads already is no decision
+    given = resolved(conn, move, case, brought)
+    return _written(conn, move, case, given, person, role, at, clockwork, key, _said(brought))
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What became of a batch of reports."""
-
-    cases: int
-    refused: int
-
-
-def receive_reports(
-    conn: Connection, reports: pd.DataFrame, srid: int, *, progress: Callable[[float], None] | None = None
-) -> int:
-    """Keep reports as received (REPORT_COLUMNS) with their place in the city's system ``srid``.
-
-    A place that is none (missing, not a number, outside its system's range) is kept without a point: opening it is
-    refused with the reason. A key that was received before is left as it is. Returns the new rows.
-    """
-    x, y = to_city(reports["x"], reports["y"], reports["srid"], srid)
-    there = np.isfinite(x) & np.isfinite(y)
-    points = np.full(len(reports), None, dtype=object)
-    points[there] = shapely.points(snap(x[there]), snap(y[there]))
-    frame = reports[REPORT_COLUMNS].copy()
-    for column in ("condition_no", "srid"):
-        frame[column] = frame[column].astype("Int64")
-    frame["geom"] = gpd.GeoSeries(points, index=frame.index, crs=srid)
-    conn.execute(query("cases", "stage_reports"))
-    copy_frame(conn, frame, "staged_report", progress=progress)
-    return conn.execute(query("cases", "keep_reports")).rowcount
+def act_by_clockwork(
+    conn: Connection, no: int, name: str, *, clockwork: Clockwork, actor: str, reason: str, to_stage: str | None = None
+) -> Acted | None:
+    """What the system does by itself: resume, escalate, follow. None where that can no longer be done."""
+    row = conn.execute(
+        query("cases", "hold_case"), {"no": no, "unit_code": None, "key": None, "held": True}
+    ).one_or_none()
+    if row is None:
+        return None
+    case = _case_of(row)
+    move = next(
+        (
+            m
+            for m in TABLE
+            if (m.from_stage, m.act) == (case.stage, name) and m.roles == (SYSTEM,) and to_stage in (None, m.to_stage)
+        ),
+        None,
+    )
+    if move is None or hindrance(move, case, row.now, clockwork.calendar) is not None:
+        return None
+    person = Person(name=actor, roles=frozenset({SYSTEM}))
+    return _written(conn, move, case, Given(reason=reason), person, SYSTEM, row.now, clockwork, None, {})
 
 
-def waiting(conn: Connection) -> int:
-    """How many reports wait for a case."""
-    return int(conn.execute(query("cases", "reports_waiting")).scalar_one())
+def read_case(conn: Connection, no: int, actor: Actor | None) -> tuple[Case, Person, datetime]:
+    """A case as the rules see it, who asks, and the instant; it is not held."""
+    case, person, _, at = _held(conn, no, actor, None, held=False)
+    return case, person, at
 
 
-def open_cases(conn: Connection, *, batch: int, actor: str, edition: str) -> Opened:
-    """Assign and open the next ``batch`` reports that wait: cell, areas, unit and reason by spatial join in PostGIS.
-
-    The caller commits; whatever happens before leaves the reports waiting.
-    """
-    row = conn.execute(query("cases", "open_reports"), {"batch": batch, "actor": actor, "edition": edition}).one()
-    return Opened(row.opened, row.refused)
-
-
-def ensure_partitions(conn: Connection) -> None:
-    """Partitions for every year (and its neighbours, for zones) in which a report waits."""
-    conn.execute(query("cases", "ensure_partitions"))
-
-
-def ensure_partition_of_today(conn: Connection) -> None:
-    """Partitions for the cases of this year and the next, so that the first case of a year need not make them."""
-    conn.execute(query("cases", "ensure_partition_of_today"))
-
-
-def case_points(conn: Connection, srid: int, given: Given) -> tuple[FloatArray, FloatArray]:
-    """Where the cases lie that the filters let through: x and y in the city's system, metres."""
-    source = CASES.source(srid)
-    together = select(func.ST_AsBinary(func.ST_Collect(source.c.geom))).where(*CASES.narrowing(source, given))
-    points = shapely.get_coordinates(shapely.from_wkb(conn.execute(together).scalar_one()))  # one value, not a row each
-    return points[:, 0], points[:, 1]
-
-
-def choose_unit(conn: Connection, no: int, unit_code: str, *, actor: str, reason: str) -> bool:
-    """A dispatcher decides for another unit than was proposed; the rule that is overruled stays named.
-
-    Returns whether anything changed: the unit that leads already is no decision. Raises NotFound for a case or unit
-    that is none, Conflict where the case stands at a stage at which no unit is chosen, Invalid without a reason.
-    """
-    if not reason.strip():
-        raise Invalid(
-            "a decision needs its reason",
-            "改派须说明理由",
-            mend="say why another unit is responsible",
-            mend_zh="请说明为何由该单位负责",
-            field="reason",
-        )
-    case = conn.execute(query("cases", "hold_case"), {"no": no}).one_or_none()
-    unit = conn.execute(query("cases", "standing_unit"), {"code": unit_code}).one_or_none()
-    if case is None:
-        raise NotFound(f"there is no case {no}", f"没有案件 {no}", mend="check its number", no=no)
-    if unit is None:
+def _held(
+    conn: Connection, no: int, actor: Actor | None, key: str | None, *, held: bool = True
+) -> tuple[Case, Person, str | None, datetime]:
+    unit_code = actor.unit["code"] if actor is not None and actor.unit is not None else None
+    row = conn.execute(
+        query("cases", "hold_case"), {"no": no, "unit_code": unit_code, "key": key, "held": held}
+    ).one_or_none()
+    unseen = row is not None and actor is not None and actor.sees_unit_only and not (row.leads or row.assists)
+    if row is None or unseen:
         raise NotFound(
-            f"there is no unit {unit_code}",
-            f"没有单位 {unit_code}",
-            mend="give the code of a unit that was not dissolved",
-            mend_zh="请填写现有单位的编码",
-            field="unit",
-        )
-    if not case.may:
-        raise Conflict(
-            f"case {no} stands at {case.stage}: no unit is chosen there",
-            f"案件 {no} 处于 {case.stage} 阶段，不能改派",
-            mend="a unit is chosen before the dispatch",
-            mend_zh="只能在派遣之前改派",
+            f"there is no case {no}" + (" among those of your unit" if unseen else ""),
+            f"没有案件 {no}" + ("(本单位范围内)" if unseen else ""),
+            mend="check its number: yyyymmdd and six digits",
+            mend_zh="请核对案件号:年月日加六位数字",
             no=no,
         )
-    if unit.id == case.unit_id:
-        return False
-    row = {"no": no, "unit_id": unit.id, "actor": actor, "reason": reason.strip()}
-    conn.execute(query("cases", "choose_unit"), row)
-    return True
+    person = Person(
+        name="nobody" if actor is None else actor.name,
+        roles=frozenset() if actor is None else actor.roles,
+        leads=row.leads,
+        assists=row.assists,
+        collector_code=None if actor is None else actor.collector_code,
+    )
+    return _case_of(row), person, row.seen_act, row.now
+
+
+def _case_of(row: Any) -> Case:
+    facts = {name: getattr(row, name) for name in Case.__dataclass_fields__ if name not in ("clocks", "limit")}
+    facts["assisting_ids"] = tuple(row.assisting_ids)
+    limit = None if row.limit_value is None else Limit(row.limit_value, row.limit_basis)
+    return Case(**facts, clocks=read_clocks(row.clocks), limit=limit)
+
+
+def as_it_is(case: Case) -> dict[str, Any]:
+    """The case, for somebody who saw it otherwise."""
+    return {"no": case.no, "stage": case.stage, "seq": case.last_seq, "unit": case.unit_code}
+
+
+def _allowed(case: Case, name: str, from_stage: str, person: Person, at: datetime, clockwork: Clockwork) -> Move:
+    """The row of the table, if this person may make it now."""
+    roles = sorted(
+        {role for move in MOVES.values() if move.act == name and move.from_stage != "none" for role in move.roles}
+    )
+    if not roles or roles == [SYSTEM]:
+        raise NotFound(
+            f"there is no act {name!r} that somebody makes on a case",
+            f"没有操作 {name!r}",
+            mend=f"choose of: {', '.join(sorted({m.act for s in STAGES for m in moves_from(s) if s != 'none'}))}",
+            mend_zh="可用操作见 docs/workflow.md",
+            act=name,
+        )
+    if not person.roles & set(roles):
+        raise _forbidden(person, name, roles)
+    en, zh = ACTS[name]
+    if from_stage != case.stage:
+        raise _conflict(
+            case,
+            f"case {case.no} stands at {case.stage}, not at {from_stage}: somebody was first",
+            f"案件 {case.no} 现为“{STAGES[case.stage][1]}”，而非 {from_stage}，已有他人处理",
+            mend="look at it as it is now",
+            mend_zh="请查看案件现状后再操作",
+        )
+    move = MOVES.get((case.stage, name))
+    if move is None:
+        possible = [m.act for m in moves_from(case.stage)]
+        raise _conflict(
+            case,
+            f"case {case.no} stands at {case.stage}: {en} is not possible there",
+            f"案件 {case.no} 处于“{STAGES[case.stage][1]}”，不能“{zh}”",
+            mend=f"possible: {', '.join(possible)}" if possible else "it has ended",
+            mend_zh=f"可行的操作：{'、'.join(ACTS[a][1] for a in possible)}" if possible else "案件已了结",
+        )
+    if may(move, case, person) is None:
+        raise _forbidden(person, name, list(move.roles))
+    against = hindrance(move, case, at, clockwork.calendar)
+    if against is not None:
+        raise _conflict(case, f"case {case.no}: {against[0]}", f"案件 {case.no}：{against[1]}")
+    return move
+
+
+def _conflict(case: Case, en: str, zh: str, mend: str | None = None, mend_zh: str | None = None) -> Conflict:
+    error = Conflict(en, zh, mend=mend, mend_zh=mend_zh, no=case.no, stage=case.stage)
+    error.now = as_it_is(case)
+    return error
+
+
+def _forbidden(person: Person, name: str, roles: list[str]) -> Forbidden:
+    en, zh = ACTS[name]
+    people = [role for role in roles if role in ROLES]
+    own = ""
+    if person.roles & {"unit", "district_dispatcher"} & set(roles):
+        own = "; it leads no such case"
+    if "collector" in person.roles & set(roles):
+        own = "; the task is not this collector's"
+    return Forbidden(
+        f"the account {person.name} ({', '.join(sorted(person.roles))}) may not {en}{own}",
+        f"账号 {person.name} 无权“{zh}”",
+        mend=f"may: {', '.join(people)}, for the cases of their unit and the tasks of their own",
+        mend_zh=f"可操作的角色：{'、'.join(ROLES[role][1] for role in people)}（限本单位案件、本人任务）",
+        act=name,
+    )
+
+
+def _said(brought: Brought) -> dict[str, Any]:
+    """What the event keeps of a correction as it was sent."""
+    return {"sent": dict(brought.sent)} if brought.sent else {}
+
+
+def _written(
+    conn: Connection,
+    move: Move,
+    case: Case,
+    given: Given,
+    person: Person,
+    role: str,
+    at: datetime,
+    clockwork: Clockwork,
+    key: str | None,
+    said: dict[str, Any],
+) -> Acted:
+    """Write an act that was judged, and end what is linked to a case that ends."""
+    done = consequences(move, case, given, at, clockwork.calendar, clockwork.small_s)
+    worked = _worked(clockwork.calendar, case.acted_at, at)
+    conn.execute(
+        query("cases", "move_case"),
+        {
+            "no": case.no,
+            "seq": case.last_seq + 1,
+            "at": at,
+            "actor": person.name,
+            "role": role,
+            "from_stage": move.from_stage,
+            "act": move.act,
+            "to_stage": move.to_stage,
+            "note": given.reason,
+            "worked_s": worked,
+            "facts": json.dumps(done.facts),
+            "data": json.dumps({**done.data, **said}),
+            "key": key,
+            "photos": as_json(given.photos),
+        },
+    )
+    ended: list[int] = []
+    if move.to_stage in ENDS and move.from_stage not in ENDS:
+        for follower in conn.scalars(query("cases", "followers"), {"no": case.no}).all():
+            reason = (
+                f"case {case.no}, the same problem: {move.act} | 同一问题的案件 {case.no} 已{STAGES[move.to_stage][1]}"
+            )
+            followed = act_by_clockwork(
+                conn, follower, "follow", clockwork=clockwork, actor=person.name, reason=reason, to_stage=move.to_stage
+            )
+            ended += [] if followed is None else [follower, *followed.ended]
+    return Acted(done.case, at, person, tuple(ended))
+
+
+def _worked(calendar: WorkCalendar, since: datetime | None, at: datetime) -> float | None:
+    """Working seconds of a step; None where the calendar does not reach."""
+    if since is None or not calendar.knows(since) or not calendar.knows(at):
+        return None
+    return float(calendar.elapsed(since, at))

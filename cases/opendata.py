@@ -21,7 +21,7 @@ import pandas as pd
 import shapely
 from pyproj import Transformer
 
-from cases.desk import REPORT_COLUMNS
+from cases.reports import REPORT_COLUMNS
 from gis.errors import UnfitFile
 from grids.opendata import Progress, build_areas, district_codes, read_ground, read_left_out
 from grids.opendata_files import Finding, Profile, finding, read_layer, read_profile
@@ -108,7 +108,7 @@ def read_requests(
     _placed(spec, raw, found)
     _timed(profile, raw, out, found)
     out["stage"], out["note"] = _staged(spec, text["status"], found)
-    _noted(spec, raw, out, found)
+    _noted(spec, raw, out, found, profile["timezone"])
     out["unit_label"] = _labelled(text["agency"], {unit: unit for unit in units}, "agency", "承办单位", found)
     out["area_label"] = _labelled(text["district"], districts, "district label", "区标签", found)
     out["data_source"] = [spec["data_source"].format(part=part) for part in raw[spec["part"]]]
@@ -270,7 +270,8 @@ def _timed(profile: Profile, raw: gpd.GeoDataFrame, out: pd.DataFrame, found: li
         marked = raw[spec[name]]
         if isinstance(marked.dtype, pd.DatetimeTZDtype):
             wrong = max(wrong, int((out[name].notna() & (at != marked)).sum()))
-    out["disposed_at"] = pd.Series(pd.NaT, index=out.index, dtype=out["closed_at"].dtype)
+    for name in ("dispatched_at", "inspected_at", "disposed_at"):
+        out[name] = pd.Series(pd.NaT, index=out.index, dtype=out["closed_at"].dtype)
     by = spec["clock"] if spec["clock"] != "city" else profile["timezone"]
     _met(
         found,
@@ -373,7 +374,7 @@ def _staged(spec: dict[str, Any], status: pd.Series, found: list[Finding]) -> tu
     return stage, note
 
 
-def _noted(spec: dict[str, Any], raw: gpd.GeoDataFrame, out: pd.DataFrame, found: list[Finding]) -> None:
+def _noted(spec: dict[str, Any], raw: gpd.GeoDataFrame, out: pd.DataFrame, found: list[Finding], timezone: str) -> None:
     """Put the day of the source's inspection, where it gives one, into the note."""
     if "inspected" not in spec:
         return
@@ -382,6 +383,7 @@ def _noted(spec: dict[str, Any], raw: gpd.GeoDataFrame, out: pd.DataFrame, found
     words = "现场检查 / inspected " + day[seen].astype(str)
     before = out.loc[seen, "note"].map(lambda note: f"{note}; " if isinstance(note, str) else "")
     out["note"] = out["note"].where(~seen, before + words)
+    out["inspected_at"] = to_utc(raw[spec["inspected"]], spec["clock"], timezone)[0]
     _met(
         found,
         int((raw[spec["inspected"]] > raw[spec["closed_at"]]).sum()),

@@ -129,6 +129,8 @@ def with_course(
     )
     return frame.assign(
         due_at=where_known(due, done | (stage == "dispatched")),
+        dispatched_at=where_known(dispatched, done | (stage == "dispatched")),
+        inspected_at=missing,
         disposed_at=where_known(disposed, done),
         closed_at=closed,
         stage=stage,

@@ -16,7 +16,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from cases.desk import REPORT_COLUMNS
+from cases.reports import REPORT_COLUMNS
 from cases.simulate_course import as_received, through_channels, with_conditions, with_course, with_words
 from cases.simulate_days import Days
 from cases.worktime import WorkCalendar

@@ -12,7 +12,7 @@ A deadline that falls on closing time *is* closing time, not the next opening.
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from gis.errors import Invalid, UnfitFile
 
 MICROSECONDS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BASES = ("urgent_hour", "urgent_day", "work_hour", "work_day")  #: what a limit is counted in
 KINDS = ("office", "holiday", "working_day")  #: what a line of calendar.csv says
 
@@ -72,40 +73,13 @@ class WorkCalendar:
         from local midnight to local midnight. Raises UnfitFile for a line that cannot be read.
         """
         zone = ZoneInfo(timezone)
-        office: dict[date, list[tuple[time, time]]] = {}
-        known: list[date] = []
-        spans = [(row, *_span(row)) for row in lines.to_dict("records")]
-        for kind in KINDS:
-            for row, first, last in spans:
-                if row["kind"] not in KINDS:
-                    raise UnfitFile(
-                        f"A line of the calendar is of the unknown kind {row['kind']!r}.",
-                        f"工作日历中有未知的类型：{row['kind']!r}。",
-                        mend=f"Use one of {', '.join(KINDS)}.",
-                        mend_zh=f"请使用：{'、'.join(KINDS)}。",
-                    )
-                if row["kind"] != kind:
-                    continue
-                own = str(row.get("hours") or "").strip()
-                periods = _hours(own) if own and own != "nan" else [(_clock(a), _clock(b)) for a, b in hours]
-                days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-                if kind == "office":
-                    known += [first, last]
-                    office.update({day: periods for day in days if day.weekday() < 5})
-                elif kind == "holiday":
-                    for day in days:
-                        office.pop(day, None)
-                else:
-                    office.update({day: periods for day in days})
-        if not known:
-            raise UnfitFile("The calendar has no line of kind office.", "工作日历中没有 office 类型的行。")
+        plan, first, last = day_plan(lines, hours)
         pairs = sorted(
             (datetime.combine(day, a, zone), datetime.combine(day, b, zone))
-            for day, periods in office.items()
+            for day, periods in plan.items()
             for a, b in periods
         )
-        edges = [datetime.combine(min(known), time(), zone)]
-        edges.append(datetime.combine(max(known) + timedelta(days=1), time(), zone))
+        edges = [datetime.combine(first, time(), zone), datetime.combine(last + timedelta(days=1), time(), zone)]
         known_from, known_to = (int(value) for value in _instants(edges))
         opens, closes = _instants([a for a, _ in pairs]), _instants([b for _, b in pairs])
         return cls(opens, closes, known_from=known_from, known_to=known_to, day_hours=day_hours)
@@ -118,6 +92,10 @@ class WorkCalendar:
         lines = pd.read_csv(path, dtype=str, keep_default_na=False)
         return cls.from_lines(lines, hours=hours, timezone=timezone, day_hours=day_hours)
 
+    def knows(self, at: datetime) -> bool:
+        """Whether an aware instant lies in the span the calendar is known for."""
+        return self.known_from <= _instant(at) <= self.known_to
+
     def periods(self) -> pd.DataFrame:
         """The working periods as aware UTC columns ``open_at`` and ``close_at``."""
         return pd.DataFrame({"open_at": _as_index(self.opens), "close_at": _as_index(self.closes)})
@@ -128,6 +106,8 @@ class WorkCalendar:
         Aware instants, alone or as array, index or series of equal length. Raises Invalid for a naive instant and
         for one outside the span the calendar is known for.
         """
+        if isinstance(start, datetime) and isinstance(end, datetime) and not pd.isna(start) and not pd.isna(end):
+            return (self._work_until_one(_instant(end)) - self._work_until_one(_instant(start))) / MICROSECONDS
         a, b = np.broadcast_arrays(_instants(start), _instants(end))
         seconds = (self._work_until(b) - self._work_until(a)) / MICROSECONDS
         return float(seconds[0]) if _is_one(start) and _is_one(end) else seconds
@@ -153,8 +133,8 @@ class WorkCalendar:
         each) only in working periods. ``basis`` may be one word or one per start. Raises Invalid for an unknown
         basis and as :meth:`due` does; round-the-clock limits need no calendar.
         """
-        bases = np.atleast_1d(np.asarray(basis, dtype=object))
-        unknown = sorted({str(word) for word in bases} - set(BASES))
+        kinds, words = pd.factorize(np.atleast_1d(np.asarray(basis, dtype=object)), use_na_sentinel=False)
+        unknown = sorted({str(word) for word in words} - set(BASES))
         if unknown:
             raise Invalid(
                 f"Unknown basis of a limit: {', '.join(unknown)}.",
@@ -162,16 +142,35 @@ class WorkCalendar:
                 mend=f"Use one of {', '.join(BASES)}.",
                 mend_zh=f"请使用：{'、'.join(BASES)}。",
             )
-        begin, amount, bases = np.broadcast_arrays(
-            _instants(start), np.atleast_1d(np.asarray(value, dtype=np.float64)), bases
+        begin, amount, kinds = np.broadcast_arrays(
+            _instants(start), np.atleast_1d(np.asarray(value, dtype=np.float64)), kinds
         )
         hours = {"urgent_hour": 1.0, "urgent_day": 24.0, "work_hour": 1.0, "work_day": self.day_hours}
-        seconds = amount * np.array([hours[word] for word in bases]) * 3600
+        seconds = amount * np.array([hours[str(word)] for word in words], dtype=np.float64)[kinds] * 3600
         found = begin + _microseconds(seconds)
-        works = np.isin(bases.astype(str), ("work_hour", "work_day"))
+        works = np.isin(words.astype(str), ("work_hour", "work_day"))[kinds]
         if works.any():
             found[works] = _instants(self.due(_as_index(begin[works]), seconds[works]))
         return _answer(found, _is_one(start) and np.ndim(value) == 0 and np.ndim(basis) == 0)
+
+    def due_one(self, start: datetime, allowance_s: float) -> datetime:
+        """:meth:`due` of one start and one allowance, as a datetime: for clocks, without an array about them."""
+        begin, allowance = _instant(start), round(allowance_s * MICROSECONDS)
+        target = self._work_until_one(begin) + allowance
+        if target > self._until[-1]:
+            self._beyond()
+        if allowance == 0:
+            return start.astimezone(UTC)
+        at = int(np.searchsorted(self._until, target, side="left"))
+        return EPOCH + timedelta(microseconds=int(self.opens[at]) + target - int(self._before[at]))
+
+    def _work_until_one(self, at: int) -> int:
+        if not self.known_from <= at <= self.known_to:
+            self._beyond()
+        period = int(np.searchsorted(self.opens, at, side="right")) - 1
+        if period < 0:
+            return 0
+        return int(self._before[period]) + min(at, int(self.closes[period])) - int(self.opens[period])
 
     def _work_until(self, at: Ints) -> Ints:
         if len(at) and (at.min() < self.known_from or at.max() > self.known_to):
@@ -185,13 +184,58 @@ class WorkCalendar:
         raise Invalid(
             f"The work calendar is known only from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC.",
             f"工作日历仅覆盖 {first:%Y-%m-%d %H:%M} 至 {last:%Y-%m-%d %H:%M}（UTC）。",
-            mend="Add the missing year to the city's calendar.csv.",
-            mend_zh="请在该城市的 calendar.csv 中补充缺少的年份。",
+            mend="Add the missing year: wanmi calendar export FILE, then wanmi calendar import FILE --commit.",
+            mend_zh="请补充缺少的年份：wanmi calendar export 文件，补充后 wanmi calendar import 文件 --commit。",
         )
+
+
+def day_plan(
+    lines: pd.DataFrame, hours: list[tuple[str, str]]
+) -> tuple[dict[date, list[tuple[time, time]]], date, date]:
+    """What each working day's office periods are, local time, and the first and last day of the calendar.
+
+    Lines and hours as :meth:`WorkCalendar.from_lines` takes them; a day that is missing is free. Raises UnfitFile.
+    """
+    plan: dict[date, list[tuple[time, time]]] = {}
+    known: list[date] = []
+    spans = [(row, *_span(row)) for row in lines.to_dict("records")]
+    for kind in KINDS:
+        for row, first, last in spans:
+            if row["kind"] not in KINDS:
+                raise UnfitFile(
+                    f"A line of the calendar is of the unknown kind {row['kind']!r}.",
+                    f"工作日历中有未知的类型：{row['kind']!r}。",
+                    mend=f"Use one of {', '.join(KINDS)}.",
+                    mend_zh=f"请使用：{'、'.join(KINDS)}。",
+                )
+            if row["kind"] != kind:
+                continue
+            own = str(row.get("hours") or "").strip()
+            periods = _hours(own) if own and own != "nan" else [(_clock(a), _clock(b)) for a, b in hours]
+            days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+            if kind == "office":
+                known += [first, last]
+                plan.update({day: periods for day in days if day.weekday() < 5})
+            elif kind == "holiday":
+                for day in days:
+                    plan.pop(day, None)
+            else:
+                plan.update({day: periods for day in days})
+    if not known:
+        raise UnfitFile("The calendar has no line of kind office.", "工作日历中没有 office 类型的行。")
+    return plan, min(known), max(known)
 
 
 def _is_one(value: Any) -> bool:
     return isinstance(value, datetime | np.datetime64)
+
+
+def _instant(at: datetime) -> int:
+    """An aware instant as microseconds since 1970 UTC; Invalid for a naive one."""
+    if at.tzinfo is None:
+        return int(_instants(at)[0])  # which says what is wrong
+    passed = at - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * MICROSECONDS + passed.microseconds
 
 
 def _instants(value: Any) -> Ints:

@@ -394,9 +394,9 @@ def translated(error: DBAPIError | psycopg.Error) -> WanmiError | None:
             mend="ask for less: a smaller area, a shorter period, fewer rows",
             mend_zh="请缩小范围、缩短统计期或减少行数",
         )
-    if isinstance(origin, psycopg.DataError) and not state:  # text that no text field can hold
+    if state == "22P05" or (isinstance(origin, psycopg.DataError) and not state):  # text that no text field can hold
         return Invalid(
-            f"a text cannot be kept: {said}",
+            f"a text cannot be kept: {said if not state else 'it has a NUL character'}",
             "文本中含有无法保存的字符",
             mend="take the NUL character out",
             mend_zh="请去除 NUL 字符",

@@ -18,6 +18,7 @@ class WanmiError(Exception):
     title_zh: ClassVar[str] = "操作未能完成"
     status: ClassVar[int] = 500
     sqlstate: ClassVar[str | None] = None
+    now: dict[str, Any] | None = None  #: the thing as it is, for who saw it otherwise
 
     def __init__(
         self, en: str, zh: str, *, mend: str | None = None, mend_zh: str | None = None, **where: object
@@ -41,6 +42,7 @@ class WanmiError(Exception):
             "where": {key: str(value) for key, value in self.where.items()},
             "mend": self.mend,
             "mend_zh": self.mend_zh,
+            **({} if self.now is None else {"now": self.now}),
         }
 
 

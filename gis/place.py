@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gis.crs import BD09, GCJ02, fits, number_bounds, transform
 from gis.errors import UnfitCoordinates
+
+#: PROJ sets a transformation up anew in each thread (a sixth of a second), and a server's threads come and go.
+_one_thread = ThreadPoolExecutor(1, "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +55,5 @@ class Place:
         """The same point in another system; UnfitCoordinates if that system does not reach there."""
         if srid == self.srid:
             return self
-        x, y = transform(self.x, self.y, self.srid, srid)
+        x, y = _one_thread.submit(transform, self.x, self.y, self.srid, srid).result()
         return Place(float(x), float(y), srid)

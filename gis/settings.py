@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="a PostgreSQL server to use, libpq URL")
     data: Path = Field(default_factory=_default_data, description="folder of the private server's data")
     cache: Path = Field(default_factory=_default_cache, description="folder of what can be made again")
+    photos: Path | None = Field(None, description="folder of the photos of cases; default: in the data folder")
     city: str = Field("ankang", pattern=f"^{CITY_NAME}$", description="the city to work on")
     language: Literal["en", "zh"] = Field(default_factory=default_language, description="en or zh")
     reading: Literal["open", "accounts"] | None = Field(
@@ -66,6 +67,10 @@ class Settings(BaseSettings):
     outside_map_credit: str = Field("", description="whose the outside map is, shown on the page")
     home: Path = Field(default_factory=lambda: Path(__file__).resolve().parents[1], description="folder of the project")
     python: str | None = Field(None, description="the Python for the door to build its environment with")
+
+    def photos_of(self, city: str) -> Path:
+        """The folder of a city's photos."""
+        return (self.photos or self.data / "photos") / city
 
 
 def read_settings(**given: object) -> Settings:

@@ -61,6 +61,7 @@ class Actor:
     roles: frozenset[str]
     channel: str | None
     unit: dict[str, str] | None  #: code, name_zh, name_en, kind
+    collector_code: str | None = None  #: which collector the person is
 
     @property
     def sees_unit_only(self) -> bool:
@@ -88,6 +89,7 @@ def add_account(
     display_zh: str | None = None,
     display_en: str | None = None,
     unit_code: str | None = None,
+    collector_code: str | None = None,
     channel: str | None = None,
     password: str | None = None,
 ) -> None:
@@ -96,6 +98,8 @@ def add_account(
     Raises Invalid for a name, role, channel, unit or password that cannot be, Conflict when the name was ever used.
     """
     _refuse_unfit(conn, name, roles, unit_code, channel)
+    if collector_code is not None:
+        _refuse_no_collector(conn, collector_code)
     row = {
         "name": name,
         "display_zh": display_zh or "、".join(ROLES[role][1] for role in roles),
@@ -103,6 +107,7 @@ def add_account(
         "roles": sorted(set(roles)),
         "channel": channel,
         "unit_code": unit_code,
+        "collector_code": collector_code,
         "password_hash": None if password is None else hashed(password),
     }
     if conn.execute(query("layers", "add_account"), row).scalar_one_or_none() is None:
@@ -112,6 +117,29 @@ def add_account(
             mend="choose another name; 'wanmi account password' gives an account a new password",
             mend_zh="请另选名称;重设密码用 wanmi account password",
             field="name",
+        )
+
+
+def set_collector(conn: Connection, name: str, collector_code: str) -> None:
+    """Say which collector a person is: tasks on site go to collectors. NotFound for one that is none."""
+    _refuse_no_collector(conn, collector_code)
+    if conn.execute(query("layers", "set_collector"), {"name": name, "code": collector_code}).first() is None:
+        raise NotFound(
+            f"there is no account {name}",
+            f"没有账号 {name}",
+            mend="'wanmi account list' lists them",
+            mend_zh="wanmi account list 可列出",
+        )
+
+
+def _refuse_no_collector(conn: Connection, code: str) -> None:
+    if not conn.execute(query("layers", "collector_there"), {"code": code}).scalar_one():
+        raise NotFound(
+            f"there is no collector {code}",
+            f"没有监督员 {code}",
+            mend="'wanmi collectors export FILE' lists them",
+            mend_zh="wanmi collectors export 可导出名单",
+            field="collector",
         )
 
 
@@ -252,6 +280,7 @@ def _actor(row: Any) -> Actor | None:
         roles=frozenset(row.roles),
         channel=row.channel,
         unit=unit,
+        collector_code=row.collector_code,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import httpx
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 from api.app import create_app
 from api.deps import House
 from api.serve import PatientProtocol, bind
+from cases.photo import PhotoStore
 from gis.crs import transform
 from grids.city import City
 from layers.accounts import CHANNELS, OF_A_UNIT, ROLES, add_account, add_token
@@ -68,7 +70,8 @@ def opened_door(
 ) -> Iterator[Door]:
     """Serve a city's database on a free port while the block runs."""
     with_calendar = replace(city, folder=HOME / "data" / "ankang")
-    inside = House(city=with_calendar, engine=engine, reading=reading, **house)
+    folder = TemporaryDirectory()
+    inside = House(city=with_calendar, engine=engine, reading=reading, photos=PhotoStore(Path(folder.name)), **house)
     app = create_app(inside, threads=8, log=False)
     listening = bind("127.0.0.1", 0)
     config = uvicorn.Config(app, http=PatientProtocol, ws="none", log_config=None, timeout_graceful_shutdown=2)
@@ -83,6 +86,7 @@ def opened_door(
         server.should_exit = True
         thread.join(20)
         listening.close()
+        folder.cleanup()
 
 
 def make_accounts(door: Door) -> None:
@@ -92,7 +96,8 @@ def make_accounts(door: Door) -> None:
             if role != "channel":
                 unit = "WEST" if role in OF_A_UNIT else None
                 name = role.replace("_", "-")
-                add_account(conn, name, roles=[role], unit_code=unit, password=PASSWORD)
+                collector = "K1" if role == "collector" else None
+                add_account(conn, name, roles=[role], unit_code=unit, collector_code=collector, password=PASSWORD)
                 door.tokens[role] = add_token(conn, name)
         for channel in CHANNELS:
             add_account(conn, f"channel-{channel}", roles=["channel"], channel=channel)

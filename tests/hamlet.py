@@ -14,6 +14,7 @@ import geopandas as gpd
 import pandas as pd
 from shapely import Point, box
 
+from cases.calendar import read_calendar_file
 from grids.city import City
 
 WEST_M, SOUTH_M = 500_000.0, 3_600_000.0
@@ -101,6 +102,7 @@ def hamlet() -> tuple[City, dict[str, Any]]:
         ),
         "components": _components(),
         "rules": _rules(),
+        "calendar": read_calendar_file(HOME / "data" / "ankang" / "calendar.csv")[0],
         "reports": _reports(),
         "findings": [],
     }
@@ -195,7 +197,8 @@ def _reports() -> pd.DataFrame:
     frame["condition_no"] = frame["condition_no"].astype("Int64")
     frame["component_code"] = [None, None, "6109990137000001", *[None] * 7]
     empty = dict.fromkeys(
-        ("due_at", "disposed_at", "closed_at"), pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+        ("due_at", "dispatched_at", "inspected_at", "disposed_at", "closed_at"),
+        pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"),
     )
     texts = dict.fromkeys(("address", "description", "note", "unit_label", "area_label"))
     return frame.assign(

@@ -380,3 +380,23 @@ def test_no_password_is_among_the_words_of_a_program(
     assert server.server is not None
     assert {Path(words[0]).name for words in seen} >= {"pg_dump", "pg_restore"}
     assert not any(server.server.password in word for words in seen for word in words)
+
+
+def test_photos_go_along_and_come_back_and_what_is_there_stays(server: Access, city: str, tmp_path: Path) -> None:
+    from zoneinfo import ZoneInfo
+
+    from cases.photo import KINDS, PhotoStore, read_photo
+    from tests.test_photo import jpeg
+
+    before, after = PhotoStore(tmp_path / "before" / city), PhotoStore(tmp_path / "after" / city)
+    photo = read_photo(jpeg(), zone=ZoneInfo("Asia/Shanghai"))
+    before.put(photo)
+    (before.folder / "ab").mkdir()
+    (before.folder / "ab" / "stray").write_text("no photo")
+    path = tmp_path / "with.tar"
+    backup(server, path, [city], silent, lambda name: tmp_path / "before" / name)
+    for _ in range(2):
+        restore(server, path, replace=True, say=silent, photos=lambda name: tmp_path / "after" / name)
+        assert list(after.stored()) == [photo.sha256]
+        assert [after.read(photo.sha256, kind) for kind in KINDS] == [before.read(photo.sha256, kind) for kind in KINDS]
+    assert not list(after.folder.glob("??/*/.*"))

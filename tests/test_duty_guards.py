@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from cases.desk import choose_unit
 from cases.rules import RuleReport, import_rules, review, rules_at
 from gis.errors import Conflict, UnfitFile
 from grids.city import City
 from layers.place_import import derive_again, import_places
 from layers.places import find_places
 from layers.responsibility import import_table
-from tests.hamlet import SRID, at, square
+from tests.hamlet import SRID, square
+from tests.hands import choose_unit, reported
 from tests.test_border import ask, zone_rule
 from tests.test_rules import HEAD, table
 
@@ -139,33 +139,20 @@ def test_a_table_of_nothing_ends_nothing(conn: Connection, template: City, tmp_p
 
 
 def opened(conn: Connection, key: str, component: str | None = None) -> int:
-    return int(
-        conn.execute(
-            text(
-                "select no from cases.open_case('web', :k, :c, null, :m, 0, 0, 4545, "
-                "st_setsrid(st_makepoint(:x, :y), 4545), "
-                "null, null, null, 's', 'a', 'hamlet')"
-            ),
-            {
-                "k": key,
-                "c": "C0137" if component else "E0101",
-                "m": component,
-                **dict(zip("xy", at(150, 50), strict=True)),
-            },
-        ).scalar_one()
-    )
+    code = "C0137" if component else "E0101"
+    return reported(conn, key, class_code=code, east_m=150, north_m=50, component_code=component)
 
 
 def test_a_decision_counts_once_a_case_as_it_was_left(conn: Connection) -> None:
     no = opened(conn, "k1")
     for unit in ("WATER", "LAMPS"):
-        assert choose_unit(conn, no, unit, actor="d", reason=f"to {unit}")
+        choose_unit(conn, no, unit, f"to {unit}")
     (one,) = review(conn)
     assert (one.rule, one.overruled, one.to_unit, list(one.reasons)) == ("G1", 1, "LAMPS", ["to LAMPS"])
-    assert choose_unit(conn, no, "WEST", actor="d", reason="it was right")
+    choose_unit(conn, no, "WEST", "it was right")
     assert review(conn) == [], "in the end it is as it was proposed"
     lamp = opened(conn, "k2", "6109990137000001")
-    assert choose_unit(conn, lamp, "WATER", actor="d", reason="r")
+    choose_unit(conn, lamp, "WATER", "r")
     (other,) = review(conn)
     assert (other.rule, other.overruled) == (None, 1)
     assert other.proposed >= 1

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 import api.city
 from api.city import load_city
 from api.progress import Stages
-from cases import desk
+from cases import reports
 from gis.crs import GCJ02, transform
 from gis.db import Access, query, read_frame
 from gis.errors import Conflict, Invalid, UnfitFile, UnfitSetting
@@ -45,6 +45,7 @@ COUNTS = {
     "layers.component": 3,
     "cases.rule": 5,
     "cases.rule_role": 8,
+    "cases.calendar": 1,
     "cases.report": 10,
     "cases.case": 4,
     "cases.event": 4,
@@ -169,7 +170,7 @@ def test_a_city_of_files_asks_for_its_files(bare: Engine, tmp_path: Path) -> Non
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException], *, after: int = 0) -> None:
     """Let ``api.city``'s function ``name`` fail once it has been called ``after`` times."""
-    calls, real = [], getattr(api.city.desk if hasattr(api.city.desk, name) else api.city, name)
+    calls, real = [], getattr(api.city.reports if hasattr(api.city.reports, name) else api.city, name)
 
     def failing(*words: Any, **options: Any) -> Any:
         calls.append(name)
@@ -177,7 +178,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseExcept
             raise error
         return real(*words, **options)
 
-    monkeypatch.setattr(api.city.desk if hasattr(api.city.desk, name) else api.city, name, failing)
+    monkeypatch.setattr(api.city.reports if hasattr(api.city.reports, name) else api.city, name, failing)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_interrupted_between_batches_the_next_call_carries_on_to_the_same_result
         with pytest.raises(KeyboardInterrupt):
             loaded(bare, source=source)
     with bare.connect() as conn:
-        assert desk.waiting(conn) == 10 - 2 * after
+        assert reports.waiting(conn) == 10 - 2 * after
     assert loaded(bare, source=source) is False, "the city itself is there"
     assert counts(bare) == COUNTS
     assert cases_by_key(bare) == cases_by_key(hamlet_engine)
@@ -235,12 +236,12 @@ def test_a_batch_that_fails_half_way_leaves_its_reports_waiting(bare: Engine) ->
     city, frames = hamlet()
     more = frames["reports"].assign(channel="web")
     with bare.begin() as conn:
-        desk.receive_reports(conn, more, SRID)
+        reports.receive_reports(conn, more, SRID)
     with bare.connect() as conn:
-        assert desk.open_cases(conn, batch=5, actor="test", edition=city.edition) == desk.Opened(4, 1)
+        assert reports.open_cases(conn, batch=5, actor="test", edition=city.edition) == reports.Opened(4, 1)
         conn.rollback()
     with bare.connect() as conn:
-        assert desk.waiting(conn) == 10
+        assert reports.waiting(conn) == 10
         assert conn.scalar(text("select count(*) from cases.case")) == 4
 
 
@@ -309,7 +310,7 @@ def test_a_case_that_nobody_is_responsible_for_is_listed_and_so_is_a_report_that
     nobody = frames["rules"].iloc[:1]
     loaded(bare, {"units": units, "rules": nobody})
     with bare.begin() as conn:
-        desk.receive_reports(conn, frames["reports"].iloc[:1].assign(channel="web"), SRID)
+        reports.receive_reports(conn, frames["reports"].iloc[:1].assign(channel="web"), SRID)
         listed = read_frame(conn, query("cases", "unassigned"))
         reasons = listed.groupby("reason")["key"].apply(sorted).to_dict()
     assert reasons["no_unit"] == ["good-1", "good-1", "good-2", "good-4"]
@@ -321,8 +322,8 @@ def test_the_same_reports_received_again_add_nothing(bare: Engine) -> None:
     before = every_row(bare)
     city, frames = hamlet()
     with bare.begin() as conn:
-        assert desk.receive_reports(conn, frames["reports"].assign(address="elsewhere"), SRID) == 0
-        assert desk.open_cases(conn, batch=100, actor="test", edition=city.edition) == desk.Opened(0, 0)
+        assert reports.receive_reports(conn, frames["reports"].assign(address="elsewhere"), SRID) == 0
+        assert reports.open_cases(conn, batch=100, actor="test", edition=city.edition) == reports.Opened(0, 0)
     assert every_row(bare) == before
 
 
@@ -331,9 +332,9 @@ def test_reports_in_other_systems_fall_into_the_same_cells(conn: Connection) -> 
     good = frames["reports"].iloc[:4]
     for channel, srid in (("web", 4490), ("video", GCJ02), ("leader", 4524)):
         x, y = transform(good["x"], good["y"], SRID, srid)
-        assert desk.receive_reports(conn, good.assign(channel=channel, x=x, y=y, srid=srid), SRID) == 4
-    opened = desk.open_cases(conn, batch=100, actor="test", edition=city.edition)
-    assert opened == desk.Opened(12, 0)
+        assert reports.receive_reports(conn, good.assign(channel=channel, x=x, y=y, srid=srid), SRID) == 4
+    opened = reports.open_cases(conn, batch=100, actor="test", edition=city.edition)
+    assert opened == reports.Opened(12, 0)
     cells = conn.execute(
         text(
             "select r.key, count(distinct c.cell_id), count(*) from cases.report r "

@@ -192,7 +192,7 @@ def test_columns_that_measure_say_the_unit_and_geometry_says_its_system(conn: Co
             row.name for row in rows if row.name.endswith(ending) and word not in row.said.replace("Metres", "met")
         ] == []
     shapes = [row for row in rows if row.type.startswith("geometry")]
-    assert len(shapes) == 10
+    assert len(shapes) == 11
     assert [row.name for row in shapes if str(SRID) not in row.type] == []
 
 

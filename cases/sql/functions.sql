@@ -447,6 +447,7 @@ returns table (opened bigint, refused bigint) language plpgsql as $$
 #variable_conflict use_column
 declare
   zone text := (select timezone from grids.city);
+  now timestamptz := clock_timestamp();
 begin
   perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));  -- not while a grid is being published
   create temporary table if not exists opening (
@@ -492,20 +493,24 @@ begin
   where numbered.id = o.id;
 
   insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
-    description, reported_at, due_at, disposed_at, closed_at, stage, last_seq, cell_id, placed, placed_m, border_m,
+    description, reported_at, due_at, disposed_at, closed_at, stage, last_seq, acted_at, cell_id, placed, placed_m, border_m,
     border_code, component_m, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source)
   select o.no, r.channel, open_reports.edition, r.class_code, r.condition_no, r.component_code, r.geom, r.accuracy_m,
-    r.address, r.description, r.reported_at, r.due_at, r.disposed_at, r.closed_at, r.stage, 1, a.cell_id, a.placed,
+    r.address, r.description, r.reported_at, r.due_at, r.disposed_at, r.closed_at, r.stage, 1, now, a.cell_id, a.placed,
     a.placed_m, a.border_m, a.border_code, a.component_m, a.unit_id, a.assisting_ids, a.basis, a.resolved_by, a.rule_id,
     r.data_source
   from opening o join cases.report r on r.id = o.id join answered a on a.id = o.id
   where o.refusal is null;
 
-  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
-    resolved_by, rule_id, data)
-  select o.no, 1, open_reports.actor, 'none', 'import', r.stage, r.note, a.unit_id, a.assisting_ids, a.basis,
-    a.resolved_by, a.rule_id,
-    jsonb_strip_nulls(jsonb_build_object('channel', r.channel, 'key', r.key, 'reported_at', r.reported_at,
+  insert into cases.event (case_no, seq, at, actor, role, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, data, facts)
+  select o.no, 1, now, open_reports.actor, 'administrator', 'none', 'import', r.stage, r.note, a.unit_id, a.assisting_ids,
+    a.basis, a.resolved_by, a.rule_id,
+    jsonb_build_object('channel', r.channel, 'key', r.key, 'steps', jsonb_strip_nulls(jsonb_build_object(
+      'reported_at', r.reported_at, 'dispatched_at', r.dispatched_at, 'due_at', r.due_at, 'disposed_at', r.disposed_at,
+      'inspected_at', r.inspected_at, 'closed_at', r.closed_at))),
+    jsonb_strip_nulls(jsonb_build_object('edition', open_reports.edition, 'cell_id', a.cell_id, 'placed', a.placed,
+      'placed_m', a.placed_m, 'border_m', a.border_m, 'border_code', a.border_code, 'component_m', a.component_m,
       'due_at', r.due_at, 'disposed_at', r.disposed_at, 'closed_at', r.closed_at))
   from opening o join cases.report r on r.id = o.id join answered a on a.id = o.id
   where o.refusal is null;
@@ -523,68 +528,427 @@ comment on function cases.open_reports is 'Assign and open the next reports that
 -- Open a case for one report that has just come in: what was received, the case and its first event, or nothing.
 -- The same channel and key again is the same report: its case is returned, and whether it says the same. A refused
 -- report is refused to the sender's face (refusal: outside, unknown_class, unknown_condition): the caller rolls back.
+-- report: what was received, by the columns of cases.report; acceptance_s: how long its acceptance may take.
 create or replace function cases.open_case(
-  channel text, key text, class_code text, condition_no integer, component_code text, x double precision,
-  y double precision, srid integer, point geometry, accuracy_m double precision, address text, description text,
-  data_source text, actor text, edition text,
+  report jsonb, point geometry, actor text, role text, edition text, acceptance_s double precision, photos jsonb,
   out no bigint, out refusal text, out was_there boolean, out other_report boolean)
 language plpgsql as $$
 #variable_conflict use_column
 declare
-  report cases.report;
-  found record;
-  today date := (clock_timestamp() at time zone (select timezone from grids.city))::date;
+  given cases.report := jsonb_populate_record(null::cases.report, report);
+  r cases.report;
+  assigned record;
+  told jsonb;
+  at timestamptz := clock_timestamp();
+  today date := (at at time zone (select timezone from grids.city))::date;
 begin
-  insert into cases.report (channel, key, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom,
-    address, description, reported_at, stage, data_source)
-  values (open_case.channel, open_case.key, open_case.class_code, open_case.condition_no, open_case.component_code,
-    open_case.x, open_case.y, open_case.srid, open_case.accuracy_m, open_case.point, open_case.address,
-    open_case.description, clock_timestamp(), 'reported', open_case.data_source)
-  on conflict (channel, key) do nothing returning * into report;
-  was_there := report.id is null;
+  insert into cases.report (channel, key, act, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom,
+    address, description, verified, reporter, device, seen_at, reported_at, stage, data_source)
+  values (given.channel, given.key, given.act, given.class_code, given.condition_no, given.component_code, given.x, given.y,
+    given.srid, given.accuracy_m, open_case.point, given.address, given.description, given.verified, given.reporter,
+    given.device, given.seen_at, at, case given.act when 'report' then 'reported' else 'self_disposed' end, given.data_source)
+  on conflict (channel, key) do nothing returning * into r;
+  was_there := r.id is null;
   if was_there then
-    select * into report from cases.report r where r.channel = open_case.channel and r.key = open_case.key;
-    no := report.case_no;
-    other_report := (report.class_code, report.condition_no, report.component_code, report.x, report.y, report.srid,
-      report.address, report.description) is distinct from (open_case.class_code, open_case.condition_no,
-      open_case.component_code, open_case.x, open_case.y, open_case.srid, open_case.address, open_case.description);
+    select * into r from cases.report q where q.channel = given.channel and q.key = given.key;
+    no := r.case_no;
+    other_report := (r.act, r.class_code, r.condition_no, r.component_code, r.x, r.y, r.srid, r.address, r.description)
+      is distinct from (given.act, given.class_code, given.condition_no, given.component_code, given.x, given.y, given.srid,
+      given.address, given.description);
     return;
   end if;
   other_report := false;
-  if not exists (select from layers.class c where c.edition = open_case.edition and c.code = open_case.class_code) then
+  if r.class_code is not null and not exists (
+    select from layers.class c where c.edition = open_case.edition and c.code = r.class_code) then
     refusal := 'unknown_class';
     return;
   end if;
-  if open_case.condition_no is not null and not exists (
+  if r.condition_no is not null and not exists (
     select from layers.condition c
-    where c.edition = open_case.edition and c.class_code = open_case.class_code and c.no = open_case.condition_no) then
+    where c.edition = open_case.edition and c.class_code = r.class_code and c.no = r.condition_no) then
     refusal := 'unknown_condition';
     return;
   end if;
   -- Not while a grid is being published: the case would keep a cell that has ended.
   perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));
-  select * into found from cases.assign(array[open_case.point], array[open_case.class_code],
-    array[open_case.condition_no], array[open_case.component_code], array[open_case.accuracy_m]);
-  if found.cell_id is null then
+  select * into assigned from cases.assign(array[open_case.point], array[r.class_code], array[r.condition_no],
+    array[r.component_code], array[r.accuracy_m]);
+  if assigned.cell_id is null then
     refusal := 'outside';
     return;
   end if;
+  if r.class_code is null then  -- who is responsible for what is not known yet
+    assigned.unit_id := null; assigned.assisting_ids := '{}'; assigned.basis := 'nobody'; assigned.resolved_by := null;
+    assigned.rule_id := null;
+  end if;
   perform cases.ensure_partition(extract(year from today)::integer);
   no := to_char(today, 'YYYYMMDD')::bigint * 1000000 + nextval('cases.serial');
+  told := jsonb_build_object('edition', open_case.edition, 'cell_id', assigned.cell_id, 'placed', assigned.placed,
+    'placed_m', assigned.placed_m, 'border_m', assigned.border_m, 'border_code', assigned.border_code,
+    'component_m', assigned.component_m);
+  if r.act = 'report' then
+    told := told || jsonb_build_object('clock', 'acceptance',
+      'clock_yellow_at', at + make_interval(secs => 0.8 * acceptance_s),
+      'clock_due_at', at + make_interval(secs => acceptance_s), 'clocks', jsonb_build_object('acceptance',
+        jsonb_build_object('state', 'running', 'allowed_s', acceptance_s, 'works', false, 'used_s', 0, 'since', at)));
+  else
+    told := told || jsonb_build_object('disposed_at', at);
+  end if;
   insert into cases.case (no, channel, edition, class_code, condition_no, component_code, geom, accuracy_m, address,
-    description, reported_at, stage, last_seq, cell_id, placed, placed_m, border_m, border_code, component_m, unit_id,
-    assisting_ids, basis, resolved_by, rule_id, data_source)
-  values (open_case.no, report.channel, open_case.edition, report.class_code, report.condition_no,
-    report.component_code, report.geom, report.accuracy_m, report.address, report.description, report.reported_at,
-    'reported', 1, found.cell_id, found.placed, found.placed_m, found.border_m, found.border_code, found.component_m,
-    found.unit_id, found.assisting_ids, found.basis, found.resolved_by, found.rule_id, report.data_source);
-  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, unit_id, assisting_ids, basis, resolved_by,
-    rule_id, data)
-  values (open_case.no, 1, open_case.actor, 'none', 'report', 'reported', found.unit_id, found.assisting_ids,
-    found.basis, found.resolved_by, found.rule_id, jsonb_build_object('channel', report.channel, 'key', report.key));
-  update cases.report r set case_no = open_case.no where r.id = report.id;
+    description, reported_at, disposed_at, stage, last_seq, acted_at, cell_id, placed, placed_m, border_m, border_code,
+    component_m, unit_id, assisting_ids, basis, resolved_by, rule_id, data_source, clocks, clock, clock_yellow_at,
+    clock_due_at)
+  values (open_case.no, r.channel, open_case.edition, r.class_code, r.condition_no, r.component_code, r.geom, r.accuracy_m,
+    r.address, r.description, r.reported_at, case r.act when 'self_dispose' then at end, r.stage, 1, at, assigned.cell_id,
+    assigned.placed, assigned.placed_m, assigned.border_m, assigned.border_code, assigned.component_m, assigned.unit_id,
+    assigned.assisting_ids, assigned.basis, assigned.resolved_by, assigned.rule_id, r.data_source,
+    coalesce(told -> 'clocks', '{}'), told ->> 'clock', coalesce((told ->> 'clock_yellow_at')::timestamptz, 'infinity'),
+    coalesce((told ->> 'clock_due_at')::timestamptz, 'infinity'));
+  insert into cases.event (case_no, seq, at, actor, role, from_stage, act, to_stage, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, data, facts)
+  values (open_case.no, 1, at, open_case.actor, open_case.role, 'none', r.act, r.stage, assigned.unit_id,
+    assigned.assisting_ids, assigned.basis, assigned.resolved_by, assigned.rule_id,
+    jsonb_build_object('channel', r.channel, 'key', r.key, 'verified', r.verified), told);
+  update cases.report q set case_no = open_case.no where q.id = r.id;
+  if photos is not null then
+    perform cases.attach(open_case.no, 1, r.geom, photos);
+  end if;
 end $$;
 comment on function cases.open_case is 'Open a case for one report that has just come in, assigned, in one round trip; or say why not';
+
+-- Acts that set a deadline may hold it together; who changes the calendar waits for them, and they for him. It is locked first
+-- and read then.
+create or replace function cases.hold_calendar(alone boolean) returns table (id bigint, since timestamptz) language plpgsql as $$
+#variable_conflict use_column
+begin
+  if alone then
+    lock table cases.calendar in exclusive mode;
+  else
+    lock table cases.calendar in row share mode;
+  end if;
+  return query select c.id, c.since from cases.calendar c order by c.id desc limit 1;
+end $$;
+comment on function cases.hold_calendar is 'Keep the work calendar as it is until the transaction ends; which one holds';
+
+-- A case held against others, as the rules need to see it: one transaction at a time acts on it. It is locked first and read
+-- then: what another has just written is seen. of_unit: of who asks; sent_key: of the act that is sent; held false: only read.
+create or replace function cases.hold(case_no bigint, of_unit text, sent_key text, held boolean)
+returns table (
+  no bigint, stage text, last_seq integer, acted_at timestamptz, reported_at timestamptz, edition text, class_code text,
+  condition_no integer, component_code text, x double precision, y double precision, srid integer, accuracy_m double precision,
+  cell_code text, area_class text, unit_id bigint, unit_code text, assisting_ids bigint[], basis text, rule_id bigint,
+  clocks jsonb, collector_code text, turn_backs integer, reworks integer, extensions integer, suspensions integer,
+  suspended_until timestamptz, waits_for text, asked_until timestamptz, forced boolean, stood_in boolean, appeal text,
+  same_as bigint, escalated boolean, due_at timestamptz, disposed_at timestamptz, leads boolean, assists boolean,
+  limit_value double precision, limit_basis text, seen_seq integer, seen_act text, "now" timestamptz)
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  own bigint[];
+begin
+  if hold.held then
+    perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));  -- before the row, as who publishes a grid
+    perform from cases.case c where c.no = hold.case_no for update;
+  end if;
+  if hold.of_unit is not null then
+    own := array(select u.id from layers.units_below(hold.of_unit) u);
+  end if;
+  return query
+  select c.no, c.stage, c.last_seq, c.acted_at, c.reported_at, c.edition, c.class_code, c.condition_no, c.component_code,
+    st_x(c.geom), st_y(c.geom), st_srid(c.geom), c.accuracy_m, g.code, g.area_class, c.unit_id, u.code, c.assisting_ids, c.basis, c.rule_id,
+    c.clocks, c.collector_code, c.turn_backs, c.reworks, c.extensions, c.suspensions, c.suspended_until, c.waits_for,
+    c.asked_until, c.forced, c.stood_in, c.appeal, c.same_as, c.escalated, c.due_at, c.disposed_at,
+    coalesce(c.unit_id = any (own), false), coalesce(c.assisting_ids && own, false), t.value, t.basis, e.seq, e.act,
+    greatest(clock_timestamp(), c.acted_at)
+  from cases.case c
+  join grids.cell g on g.id = c.cell_id
+  left join layers.unit u on u.id = c.unit_id
+  left join lateral cases.limit_of(c.edition, c.class_code, c.condition_no, g.area_class) t on true
+  left join lateral (
+    select k.seq, k.act from cases.event k where k.case_no = c.no and k.key = hold.sent_key limit 1) e on hold.sent_key is not null
+  where c.no = hold.case_no;
+end $$;
+comment on function cases.hold is 'A case held against others, as the rules need to see it';
+
+create or replace function cases.limit_of(
+  edition text, class_code text, condition_no integer, area_class text, out value double precision, out basis text)
+language sql stable as $$
+  select t.value, t.basis from layers.time_limit t
+  where t.edition = limit_of.edition and t.class_code = limit_of.class_code and t.condition_no = limit_of.condition_no
+    and t.area_class = limit_of.area_class
+$$;
+comment on function cases.limit_of is 'The disposal limit of class, condition and area class; nothing where the catalogue has none';
+
+-- Write an act: the event, and the columns of the case that it changes (facts), which are kept in the event, so that the case
+-- can be told anew from its events. The caller holds the case (cases.hold). The keys of cases.event refuse what is not allowed.
+create or replace function cases.move(
+  case_no bigint, seq integer, at timestamptz, actor text, role text, from_stage text, act text, to_stage text, note text,
+  worked interval, facts jsonb, data jsonb, key text, photos jsonb)
+returns void language plpgsql as $$
+#variable_conflict use_column
+declare
+  k cases.case;
+  assigned boolean := facts ? 'basis';
+begin
+  select * into k from cases.case c where c.no = move.case_no;
+  k := jsonb_populate_record(k, move.facts);
+  insert into cases.event (case_no, seq, at, actor, role, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, worked, data, facts, key)
+  values (move.case_no, move.seq, move.at, move.actor, move.role, move.from_stage, move.act, move.to_stage, move.note,
+    case when assigned then k.unit_id end, case when assigned then k.assisting_ids end, case when assigned then k.basis end,
+    case when assigned then k.resolved_by end, case when assigned then k.rule_id end, move.worked,
+    nullif(move.data, '{}'), nullif(move.facts, '{}'), move.key);
+  update cases.case c set stage = move.to_stage, last_seq = move.seq, acted_at = move.at,
+    class_code = k.class_code, condition_no = k.condition_no, component_code = k.component_code, geom = k.geom,
+    accuracy_m = k.accuracy_m, address = k.address, due_at = k.due_at, disposed_at = k.disposed_at, closed_at = k.closed_at,
+    cell_id = k.cell_id, placed = k.placed, placed_m = k.placed_m, border_m = k.border_m, border_code = k.border_code,
+    component_m = k.component_m, unit_id = k.unit_id, assisting_ids = k.assisting_ids, basis = k.basis,
+    resolved_by = k.resolved_by, rule_id = k.rule_id, clocks = k.clocks, clock = k.clock,
+    clock_yellow_at = k.clock_yellow_at, clock_due_at = k.clock_due_at, collector_code = k.collector_code,
+    turn_backs = k.turn_backs, reworks = k.reworks, extensions = k.extensions, suspensions = k.suspensions,
+    suspended_until = k.suspended_until, waits_for = k.waits_for, asked_until = k.asked_until, forced = k.forced,
+    stood_in = k.stood_in, appeal = k.appeal, same_as = k.same_as, escalated = k.escalated
+  where c.no = move.case_no;
+  perform cases.attach(move.case_no, move.seq, k.geom, move.photos);
+end $$;
+comment on function cases.move is 'Write an act: its event with the facts it changes, and the case after it';
+
+create or replace function cases.attach(case_no bigint, seq integer, point geometry, photos jsonb)
+returns void language sql as $$
+  insert into cases.attachment (case_no, seq, n, kind, sha256, distance_m)
+  select attach.case_no, attach.seq, p.n, p.photo ->> 'kind', p.photo ->> 'sha256',
+    st_distance(st_transform(st_setsrid(st_makepoint(f.lon, f.lat), 4326), st_srid(attach.point)), attach.point)
+  from jsonb_array_elements(coalesce(photos, '[]')) with ordinality p (photo, n)
+  left join cases.photo f on f.sha256 = p.photo ->> 'sha256'
+$$;
+comment on function cases.attach is 'Keep which photos an event brought, and how far from the case they were taken';
+
+-- A case told anew from its report and its events; null where an older version of this system wrote the first event without
+-- its facts. It is the row of cases.case, exactly (a law that is tested).
+create or replace function cases.replay(case_no bigint) returns cases.case language plpgsql stable as $$
+#variable_conflict use_column
+declare
+  k cases.case;
+  e cases.event;
+begin
+  k := jsonb_populate_record(null::cases.case, jsonb_build_object('no', case_no, 'assisting_ids', '{}', 'clocks', '{}'::jsonb,
+    'clock_yellow_at', 'infinity', 'clock_due_at', 'infinity', 'turn_backs', 0, 'reworks', 0, 'extensions', 0,
+    'suspensions', 0, 'forced', false, 'stood_in', false, 'escalated', false));
+  select r.channel, r.class_code, r.condition_no, r.component_code, r.geom, r.accuracy_m, r.address, r.description,
+    r.reported_at, r.data_source
+  into k.channel, k.class_code, k.condition_no, k.component_code, k.geom, k.accuracy_m, k.address, k.description,
+    k.reported_at, k.data_source
+  from cases.report r where r.case_no = replay.case_no;
+  for e in select * from cases.event v where v.case_no = replay.case_no order by v.seq loop
+    if e.seq = 1 and e.facts is null then
+      return null;
+    end if;
+    k := jsonb_populate_record(k, coalesce(e.facts, '{}'));
+    if e.basis is not null then
+      k.unit_id := e.unit_id; k.assisting_ids := e.assisting_ids; k.basis := e.basis; k.resolved_by := e.resolved_by;
+      k.rule_id := e.rule_id;
+    end if;
+    k.stage := e.to_stage; k.last_seq := e.seq; k.acted_at := e.at;
+  end loop;
+  return k;
+end $$;
+comment on function cases.replay is 'A case told anew from its report and its events';
+
+-- The radius of a place's error circle where one cell holds all of it and no red line of a zone comes near; else null: then
+-- cases.parts_of_circle says who could be meant.
+create or replace function cases.undisputed_within(point geometry, accuracy_m double precision, at timestamptz)
+returns double precision language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+declare
+  reach_m double precision := (select least(greatest(accuracy_m, g.border_tolerance_m), 1000) from grids.city g);
+begin
+  if (select count(*) from (
+      select 1 from grids.cell c where upper_inf(c.valid) and lower(c.valid) <= at and st_dwithin(c.geom, point, reach_m)
+      union all
+      select 1 from grids.cell c where not upper_inf(c.valid) and c.valid @> at and st_dwithin(c.geom, point, reach_m)
+      limit 2) q) = 1
+    and not exists (select from cases.rule r where upper_inf(r.valid) and r.zone is not null and st_dwithin(r.zone, point, reach_m))
+    and not exists (select from cases.rule r where not upper_inf(r.valid) and r.zone is not null and st_dwithin(r.zone, point, reach_m))
+  then
+    return reach_m;
+  end if;
+  return null;
+end $$;
+comment on function cases.undisputed_within is 'The radius of the error circle where one cell holds it and no red line comes near; else null';
+
+-- All that is known of a case, for who sees the work of some units or (null) of all. One plan for all: with partitions it takes
+-- longer to make than to run.
+create or replace function cases.read(case_no bigint, unit_ids bigint[])
+returns table (
+  no bigint, channel text, class_code text, class_zh text, class_en text, condition_no integer, condition_zh text,
+  condition_en text, component_code text, component_m double precision, x double precision, y double precision,
+  lon double precision, lat double precision, accuracy_m double precision, address text, description text,
+  reported_at timestamptz, due_at timestamptz, disposed_at timestamptz, closed_at timestamptz, stage text, stage_zh text,
+  stage_en text, is_end boolean, last_seq integer, cell_code text, placed text, placed_m double precision,
+  border_m double precision, border_code text, basis text, resolved_by text, rule_code text, source_document text,
+  source_on date, data_source text, undisputed_m double precision, assigned_at timestamptz, unit json, assisting json, areas json, events json,
+  reporter text, linked bigint[])
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+return query
+select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
+  k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
+  st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
+  c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
+  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.basis, c.resolved_by,
+  r.code as rule_code, r.source_document, r.source_on, c.data_source,
+  case when c.placed = 'inside' then cases.undisputed_within(c.geom, c.accuracy_m, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null)) end, (
+    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at, (
+    select json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+    from layers.unit u where u.id = c.unit_id) as unit, (
+    select coalesce(json_agg(json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
+      order by array_position(c.assisting_ids, u.id)), '[]')
+    from layers.unit u where u.id = any (c.assisting_ids)) as assisting, (
+    select coalesce(json_agg(json_build_object('level', a.level, 'code', a.code, 'name_zh', a.name_zh, 'name_en', a.name_en)
+      order by length(a.code) desc), '[]')
+    from grids.area a where a.code = any (grids.area_prefixes(g.code)) and upper_inf(a.valid)) as areas, (
+    select json_agg(q) from (
+      select e.seq, e.at, e.actor, e.role, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code,
+        e.data ->> 'instead_of' as instead_of, extract(epoch from e.worked)::double precision as worked_s,
+        extract(epoch from e.at - lag(e.at) over (order by e.seq))::double precision as passed_s, e.data, (
+          select coalesce(json_agg(json_build_object('kind', a.kind, 'sha256', a.sha256, 'taken_at', f.taken_at,
+            'distance_m', a.distance_m) order by a.n), '[]')
+          from cases.attachment a join cases.photo f on f.sha256 = a.sha256 where a.case_no = e.case_no and a.seq = e.seq) as photos
+      from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = c.no order by e.seq) q) as events, (
+    select r.reporter from cases.report r where r.case_no = c.no) as reporter,
+  array(select f.no from cases.case f where f.same_as = c.no order by f.no) as linked
+from cases.case c
+left join layers.class l on l.edition = c.edition and l.code = c.class_code
+left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
+join cases.stage s on s.code = c.stage
+join grids.cell g on g.id = c.cell_id
+left join cases.rule r on r.id = c.rule_id
+where c.no = read.case_no and (read.unit_ids is null or c.unit_id = any (read.unit_ids) or c.assisting_ids && read.unit_ids);
+end $$;
+comment on function cases.read is 'All that is known of a case, with everything that happened to it';
+
+-- Whether a case is among those that a desk is narrowed to; null: not narrowed.
+create or replace function cases.is_wanted(c cases.case, classes text[], areas text[], sources text[], light text)
+returns boolean language sql stable as $$
+  select (classes is null or c.class_code ^@ any (classes)) and (sources is null or c.channel = any (sources))
+    and (areas is null or exists (select from grids.cell g where g.id = c.cell_id and g.code ^@ any (areas)))
+    and case light when 'red' then c.clock_due_at < now() when 'yellow' then c.clock_yellow_at <= now() and c.clock_due_at >= now()
+      when 'green' then c.clock_yellow_at > now() and c.clock is not null else true end
+$$;
+comment on function cases.is_wanted is 'Whether a case is among those that a desk is narrowed to';
+
+-- A page of a desk, what is due first: at stages; of units, dispatched; of a collector; what waits for a decision; appeals; what was
+-- escalated. What is null or empty is not asked for. Each part is read in the order of an index, no further than a page.
+create or replace function cases.queue(
+  stages text[], unit_ids bigint[], collector text, asked text[], appealed boolean, overdue boolean,
+  after_due_at timestamptz, after_no bigint, most integer, classes text[], areas text[], sources text[], light text)
+returns table (
+  no bigint, stage text, channel text, class_code text, condition_no integer, address text, description text, cell_code text,
+  unit_id bigint, unit_code text, unit_zh text, unit_en text, collector_code text, reported_at timestamptz, clock text,
+  clock_yellow_at timestamptz, clock_due_at timestamptz, waits_for text, suspended_until timestamptz, appeal text,
+  escalated boolean, turn_backs integer, reworks integer, extensions integer, class_zh text, class_en text,
+  lon double precision, lat double precision)
+language plpgsql stable set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+  plain boolean := classes is null and areas is null and sources is null and light is null;
+begin
+return query
+with found as materialized (
+  select q.no, q.due_at from (
+    select k.no, k.due_at from unnest(queue.stages) s (code) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
+      where c.stage = s.code and (c.clock_due_at, c.no) > (after_due_at, after_no)
+        and (c.same_as is null or c.stage not in ('reported', 'verifying', 'accepted', 'filed'))
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+      order by c.clock_due_at, c.no limit most) k
+    union
+    select k.no, k.due_at from unnest(queue.unit_ids) u (id) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
+      where c.stage = 'dispatched' and c.unit_id = u.id and (c.clock_due_at, c.no) > (after_due_at, after_no)
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+      order by c.clock_due_at, c.no limit most) k
+    union
+    (select c.no, c.clock_due_at from cases.case c
+     where c.collector_code = queue.collector and (c.clock_due_at, c.no) > (after_due_at, after_no)
+       and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+     order by c.clock_due_at, c.no limit most)
+    union
+    select k.no, k.due_at from unnest(queue.asked) a (thing) cross join lateral (
+      select c.no, c.clock_due_at as due_at from cases.case c
+      where c.waits_for = a.thing and (c.clock_due_at, c.no) > (after_due_at, after_no)
+        and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+      order by c.clock_due_at, c.no limit most) k
+    union
+    select c.no, c.clock_due_at from cases.case c
+    where queue.appealed and c.appeal = 'asked' and (c.clock_due_at, c.no) > (after_due_at, after_no)
+      and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+    union
+    (select c.no, c.clock_due_at from cases.case c
+     where queue.overdue and c.escalated and (c.clock_due_at, c.no) > (after_due_at, after_no)
+       and (plain or cases.is_wanted(c, queue.classes, queue.areas, queue.sources, queue.light))
+     order by c.clock_due_at, c.no limit most)) q
+  order by q.due_at, q.no limit most)
+select c.no, c.stage, c.channel, c.class_code, c.condition_no, c.address, c.description, g.code, c.unit_id, u.code, u.name_zh,
+  u.name_en, c.collector_code, c.reported_at, c.clock, nullif(c.clock_yellow_at, 'infinity'), nullif(c.clock_due_at, 'infinity'),
+  c.waits_for, c.suspended_until, c.appeal, c.escalated, c.turn_backs, c.reworks, c.extensions, l.name_zh, l.name_en,
+  st_x(st_transform(c.geom, 4326)), st_y(st_transform(c.geom, 4326))
+from found f
+cross join lateral (select * from cases.case k where k.no = f.no limit 1) c  -- with a limit it stays a look-up by index
+cross join lateral (select k.code from grids.cell k where k.id = c.cell_id limit 1) g
+left join layers.class l on l.edition = c.edition and l.code = c.class_code
+left join layers.unit u on u.id = c.unit_id
+order by f.due_at, f.no;
+end $$;
+comment on function cases.queue is 'A page of a desk, what is due first';
+
+-- Where a case is and who is responsible, anew, as facts for cases.move. Not while a grid is being published.
+create or replace function cases.renewed(
+  point geometry, class_code text, condition_no integer, component_code text, accuracy_m double precision)
+returns jsonb language plpgsql as $$
+#variable_conflict use_column
+begin
+  perform pg_advisory_xact_lock_shared(hashtextextended('wanmi:grid', 0));
+  return (
+    select jsonb_build_object('cell_id', a.cell_id, 'cell_code', a.cell_code, 'area_class', c.area_class, 'placed', a.placed,
+      'placed_m', a.placed_m, 'border_m', a.border_m, 'border_code', a.border_code, 'component_m', a.component_m,
+      'unit_id', a.unit_id, 'unit_code', u.code, 'assisting_ids', a.assisting_ids, 'basis', a.basis,
+      'resolved_by', a.resolved_by, 'rule_id', a.rule_id, 'geom', renewed.point::text)
+    from cases.assign(array[point], array[class_code], array[condition_no], array[component_code], array[accuracy_m]) a
+    left join grids.cell c on c.id = a.cell_id left join layers.unit u on u.id = a.unit_id);
+end $$;
+comment on function cases.renewed is 'Where a place is and who is responsible now, as facts of a case';
+
+-- Who verifies or checks at a place: the collector who walks the cell, if on duty; else the nearest on duty, by where each was
+-- last seen today, or by the cells each walks.
+create or replace function cases.collector_for(cell_code text, point geometry, not_code text)
+returns table (code text, name_zh text, name_en text, why text) language plpgsql stable as $$
+#variable_conflict use_column
+begin
+  return query
+    select k.code, k.name_zh, k.name_en, 'walks'
+    from grids.responsibility_cell m
+    join grids.responsibility r on r.id = m.responsibility_id and upper_inf(r.valid)
+    join layers.collector k on k.code = r.collector_code and k.on_duty
+    where m.cell_code = collector_for.cell_code and k.code is distinct from not_code
+    order by r.code limit 1;
+  if found then
+    return;
+  end if;
+  return query
+    select q.code, q.name_zh, q.name_en, 'nearest' from (
+      select k.code, k.name_zh, k.name_en, st_distance(k.place, point) as m from layers.collector k
+      where k.on_duty and k.place is not null and k.seen_at > clock_timestamp() - interval '12 hours'
+      union all
+      (select k.code, k.name_zh, k.name_en, st_distance(c.geom, point) from grids.cell c
+       join grids.responsibility_cell m on m.cell_code = c.code
+       join grids.responsibility r on r.id = m.responsibility_id and upper_inf(r.valid)
+       join layers.collector k on k.code = r.collector_code and k.on_duty and k.code is distinct from not_code
+       where upper_inf(c.valid) order by c.geom <-> point limit 1)) q
+    where q.code is distinct from not_code order by q.m, q.code limit 1;
+end $$;
+comment on function cases.collector_for is 'Who verifies or checks at a place: the collector of the cell, else the nearest on duty';
 
 create or replace trigger case_written after insert or update or delete or truncate on cases.case
   for each statement execute function gis.count_write('cases');
@@ -594,10 +958,10 @@ create or replace view served.case as
     e.stage, s.name_zh as stage_zh, e.reported_at, e.due_at, e.disposed_at, e.closed_at, k.code as cell_code,
     k.community_code, u.name_zh as unit_zh, u.name_en as unit_en, e.basis, e.resolved_by, r.code as rule_code,
     e.placed, e.border_m, e.component_m, e.data_source, c.simulated, e.geom,
-    s.name_en as stage_en, s.is_end, u.code as unit_code, e.unit_id, e.assisting_ids
+    s.name_en as stage_en, s.is_end, u.code as unit_code, e.unit_id, e.assisting_ids, e.same_as, e.reworks, e.turn_backs
   from cases.case e
   join grids.cell k on k.id = e.cell_id
-  join layers.class l on l.edition = e.edition and l.code = e.class_code
+  left join layers.class l on l.edition = e.edition and l.code = e.class_code
   join cases.stage s on s.code = e.stage
   left join layers.unit u on u.id = e.unit_id
   left join cases.rule r on r.id = e.rule_id
@@ -605,7 +969,7 @@ create or replace view served.case as
 comment on view served.case is 'Cases with the names of class, stage, cell, unit and rule';
 
 -- The grid was redrawn: open cases get the cell that now covers them and are assigned anew; an event says so where
--- cell, unit, basis or rule are others than before. Closed cases keep the version of the cell they had. A case that
+-- cell, unit, basis, rule or the border near by are others than before. Closed cases keep the version of the cell they had. A case that
 -- no cell covers or is near keeps its old version too, and is named.
 create or replace function cases.reassign(ended_ids bigint[], begun_ids bigint[], actor text, edition bigint)
 returns table (
@@ -614,6 +978,7 @@ language plpgsql as $$
 #variable_conflict use_column
 declare
   ended_codes text[] := (select array_agg(c.code) from grids.cell c where c.id = any (ended_ids));
+  now timestamptz := clock_timestamp();
 begin
   create temporary table if not exists rehousing (
     no bigint, ord bigint, stage text, last_seq integer, from_code text, to_code text, from_unit_id bigint, cell_id bigint,
@@ -657,16 +1022,18 @@ begin
   where c.no = r.no and not coalesce(r.noted, false) and r.cell_id = c.cell_id
     and (r.border_m, r.border_code) is not distinct from (c.border_m, c.border_code);
 
-  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
-    resolved_by, rule_id, data)
-  select r.no, r.last_seq + 1, reassign.actor, r.stage, 'assign', r.stage, 'the grid was redrawn | 网格调整', r.unit_id,
-    r.assisting_ids, r.basis, r.resolved_by, r.rule_id,
-    jsonb_build_object('edition', reassign.edition, 'from_cell', r.from_code, 'to_cell', r.to_code)
-  from rehousing r where r.noted order by r.no;
+  insert into cases.event (case_no, seq, at, actor, role, from_stage, act, to_stage, note, unit_id, assisting_ids, basis,
+    resolved_by, rule_id, data, facts)
+  select r.no, r.last_seq + 1, now, reassign.actor, 'system', r.stage, 'assign', r.stage, 'the grid was redrawn | 网格调整',
+    r.unit_id, r.assisting_ids, r.basis, r.resolved_by, r.rule_id,
+    jsonb_build_object('edition', reassign.edition, 'from_cell', r.from_code, 'to_cell', r.to_code),
+    jsonb_build_object('cell_id', r.cell_id, 'placed', r.placed, 'placed_m', r.placed_m, 'border_m', r.border_m,
+      'border_code', r.border_code, 'component_m', r.component_m)
+  from rehousing r where r.cell_id is not null order by r.no;
   update cases.case c
   set cell_id = r.cell_id, placed = r.placed, placed_m = r.placed_m, border_m = r.border_m, border_code = r.border_code,
     component_m = r.component_m, unit_id = r.unit_id, assisting_ids = r.assisting_ids, basis = r.basis,
-    resolved_by = r.resolved_by, rule_id = r.rule_id, last_seq = r.last_seq + case when r.noted then 1 else 0 end
+    resolved_by = r.resolved_by, rule_id = r.rule_id, last_seq = r.last_seq + 1, acted_at = now
   from rehousing r where c.no = r.no and r.cell_id is not null;
 
   return query

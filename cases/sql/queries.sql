@@ -8,9 +8,9 @@ alter table staged_report drop column id;
 
 -- name: keep_reports
 insert into cases.report (channel, key, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom, address,
-  description, reported_at, due_at, disposed_at, closed_at, stage, note, unit_label, area_label, data_source)
+  description, reported_at, due_at, dispatched_at, inspected_at, disposed_at, closed_at, stage, note, unit_label, area_label, data_source)
 select channel, key, class_code, condition_no, component_code, x, y, srid, accuracy_m, geom, address,
-  description, reported_at, due_at, disposed_at, closed_at, stage, note, unit_label, area_label, data_source
+  description, reported_at, due_at, dispatched_at, inspected_at, disposed_at, closed_at, stage, note, unit_label, area_label, data_source
 from staged_report on conflict (channel, key) do nothing;
 
 -- name: reports_waiting
@@ -120,38 +120,12 @@ cross join lateral (
 where r.id = any (cast(:ids as bigint[])) order by r.code;
 
 -- name: open_case
-select no, refusal, was_there, other_report from cases.open_case(:channel, :key, :class_code, :condition_no, :component_code, :x, :y,
-  :as_srid, st_snaptogrid(st_setsrid(st_makepoint(:city_x, :city_y), :srid), 1.0 / 1024), :accuracy_m, :address,
-  :description, :data_source, :actor, layers.edition_at(null));
+select * from cases.open_case(cast(:report as jsonb),
+  st_snaptogrid(st_setsrid(st_makepoint(:city_x, :city_y), cast(:city_srid as integer)), 1.0 / 1024), :actor,
+  :role, layers.edition_at(null), :acceptance_s, cast(:photos as jsonb));
 
 -- name: read_case
-select c.no, c.channel, c.class_code, l.name_zh as class_zh, l.name_en as class_en, c.condition_no, k.condition_zh,
-  k.condition_en, c.component_code, c.component_m, st_x(c.geom) as x, st_y(c.geom) as y,
-  st_x(st_transform(c.geom, 4326)) as lon, st_y(st_transform(c.geom, 4326)) as lat, c.accuracy_m, c.address, c.description, c.reported_at, c.due_at,
-  c.disposed_at, c.closed_at, c.stage, s.name_zh as stage_zh, s.name_en as stage_en, s.is_end, c.last_seq,
-  g.code as cell_code, c.placed, c.placed_m, c.border_m, c.border_code, c.basis, c.resolved_by,
-  r.code as rule_code, r.source_document, r.source_on, c.data_source, (
-    select max(e.at) from cases.event e where e.case_no = c.no and e.basis is not null) as assigned_at, (
-    select json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
-    from layers.unit u where u.id = c.unit_id) as unit, (
-    select coalesce(json_agg(json_build_object('code', u.code, 'name_zh', u.name_zh, 'name_en', u.name_en, 'kind', u.kind)
-      order by array_position(c.assisting_ids, u.id)), '[]')
-    from layers.unit u where u.id = any (c.assisting_ids)) as assisting, (
-    select coalesce(json_agg(json_build_object('level', a.level, 'code', a.code, 'name_zh', a.name_zh, 'name_en', a.name_en)
-      order by length(a.code) desc), '[]')
-    from grids.area a where a.code = any (grids.area_prefixes(g.code)) and upper_inf(a.valid)) as areas, (
-    select json_agg(q) from (
-      select e.seq, e.at, e.actor, e.act, e.from_stage, e.to_stage, e.note, u.code as unit_code,
-        e.data ->> 'instead_of' as instead_of
-      from cases.event e left join layers.unit u on u.id = e.unit_id where e.case_no = c.no order by e.seq) q) as events
-from cases.case c
-join layers.class l on l.edition = c.edition and l.code = c.class_code
-left join layers.condition k on k.edition = c.edition and k.class_code = c.class_code and k.no = c.condition_no
-join cases.stage s on s.code = c.stage
-join grids.cell g on g.id = c.cell_id
-left join cases.rule r on r.id = c.rule_id
-where c.no = :no and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
-    or c.assisting_ids && cast(:unit_ids as bigint[]));
+select * from cases.read(:no, :unit_ids);
 
 -- name: similar_cases
 select no, distance_m, reported_at, stage from cases.alike(:no, :within_m, :days, :most);
@@ -159,7 +133,7 @@ select no, distance_m, reported_at, stage from cases.alike(:no, :within_m, :days
 -- name: find_cases
 select 'case' as kind, c.no::text as code, l.name_zh as title_zh, l.name_en as title_en,
   st_transform(c.geom, 4326) as point, st_transform(c.geom, 4326) as box
-from cases.case c join layers.class l on l.edition = c.edition and l.code = c.class_code
+from cases.case c left join layers.class l on l.edition = c.edition and l.code = c.class_code
 where c.no between :low and :high
   and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
     or c.assisting_ids && cast(:unit_ids as bigint[]))
@@ -171,6 +145,11 @@ select code, name_zh, name_en, is_end from cases.stage where code <> 'none' orde
 -- name: busiest_unit
 select u.code, u.name_zh, u.name_en from layers.unit u join cases.case c on c.unit_id = u.id
 where u.dissolved_at is null group by u.id order by count(*) desc, u.code limit 1;
+
+-- name: busiest_collector
+select r.collector_code from grids.responsibility r join grids.responsibility_cell m on m.responsibility_id = r.id
+join grids.cell g on g.code = m.cell_code join cases.case c on c.cell_id = g.id
+where upper_inf(r.valid) and r.collector_code is not null group by 1 order by count(*) desc, 1 limit 1;
 
 -- name: reassign
 select no, from_code, to_code, from_unit, to_unit, noted, lost
@@ -283,25 +262,114 @@ cross join lateral (
 where t.overruled >= :least order by t.overruled desc, t.rule;
 
 -- name: hold_case
-select c.stage, c.unit_id, exists (
-  select from cases.transition t where t.from_stage = c.stage and t.act = 'choose_unit') as may
-from cases.case c where c.no = :no for update;
+select * from cases.hold(:no, :unit_code, :key, :held);
+
+-- name: queue
+select * from cases.queue(:stages, :unit_ids, :collector, :asked, :appealed, :overdue, cast(:after_due_at as timestamptz), :after_no,
+  :most, :classes, :areas, :sources, :light);
+
+-- name: move_case
+select cases.move(:no, :seq, :at, :actor, :role, :from_stage, :act, :to_stage, :note, make_interval(secs => :worked_s),
+  cast(:facts as jsonb), cast(:data as jsonb), :key, cast(:photos as jsonb));
+
+-- name: imported_without_clock
+select c.no, c.stage, c.reported_at, c.due_at, r.dispatched_at, u.code as unit_code, t.value as limit_value, t.basis as limit_basis
+from cases.case c
+join cases.report r on r.case_no = c.no
+join grids.cell g on g.id = c.cell_id
+left join layers.unit u on u.id = c.unit_id
+left join lateral cases.limit_of(c.edition, c.class_code, c.condition_no, g.area_class) t on true
+where c.clocks = '{}' and c.last_seq = 1 and (c.stage in ('reported', 'dispatched')
+  or c.due_at is null and c.disposed_at is not null and r.dispatched_at is not null) and exists (
+    select from cases.event e where e.case_no = c.no and e.seq = 1 and e.act = 'import');
+
+-- name: import_clocks
+select cases.move(c.no, c.last_seq + 1, clock_timestamp(), :actor, 'administrator', c.stage, 'import', c.stage, :note, null,
+  cast(:facts as jsonb), '{}', null, null)
+from cases.case c where c.no = :no;
+
+-- name: running_in_working_time
+select c.no, c.clock, c.clocks, c.clock_due_at, c.clock_yellow_at, c.escalated, clock_timestamp() as now from cases.case c
+where c.clock is not null and c.clock_due_at < 'infinity' and (c.clocks -> c.clock ->> 'works')::boolean
+order by c.no for update;
+
+-- name: reckon
+select cases.move(c.no, c.last_seq + 1, clock_timestamp(), :actor, :role, c.stage, 'reckon', c.stage, :note, null,
+  cast(:facts as jsonb), cast(:data as jsonb), null, null)
+from cases.case c where c.no = :no;
+
+-- name: upkeep_due
+-- What the clockwork has to do: suspensions that have ended, clocks that ran out and were not told.
+select c.no, 'resume' as act, c.suspended_until as since from cases.case c
+where c.suspended_until <= clock_timestamp()
+union all
+select c.no, 'escalate', c.clock_due_at from cases.case c
+where not c.escalated and c.clock is not null and c.clock_due_at < clock_timestamp()
+order by since, no limit :most;
+
+-- name: years_of_cases
+select distinct c.no / 10000000000 as year from cases.case c order by 1;
+
+-- name: how_many_cases
+select count(*) from cases.case;
+
+-- name: unexplained
+-- Cases whose events do not tell what they are, and those that older versions wrote without their facts.
+select c.no, r.no is null as unknown from cases.case c cross join lateral cases.replay(c.no) r
+where c.no > :after and c.no <= :upto and to_jsonb(c) is distinct from to_jsonb(r) order by c.no;
+
+-- name: renewed
+select cases.renewed(st_snaptogrid(st_setsrid(st_makepoint(:x, :y), cast(:srid as integer)), 1.0 / 1024), :class_code, :condition_no, :component_code, :accuracy_m);
+
+-- name: limit_of
+select value, basis from cases.limit_of(:edition, :class_code, :condition_no, :area_class);
+
+-- name: collector_for
+select code, name_zh, name_en, why
+from cases.collector_for(:cell_code, st_setsrid(st_makepoint(:x, :y), cast(:srid as integer)), :not_code);
+
+-- name: collector_named
+select code, name_zh, name_en, on_duty from layers.collector where code = :code;
 
 -- name: standing_unit
-select id from layers.unit where code = :code and coalesce(dissolved_at > statement_timestamp(), true)
-  and coalesce(founded_at <= statement_timestamp(), true);
+select id, code, cast(:of as text) is not null and exists (
+  select from layers.units_below(cast(:of as text)) b where b.id = u.id) as below
+from layers.unit u where u.code = :code and coalesce(u.dissolved_at > statement_timestamp(), true)
+  and coalesce(u.founded_at <= statement_timestamp(), true);
 
--- name: choose_unit
-with written as (
-  insert into cases.event (case_no, seq, actor, from_stage, act, to_stage, note, unit_id, assisting_ids, basis, rule_id, data)
-  select c.no, c.last_seq + 1, :actor, c.stage, 'choose_unit', c.stage, :reason, :unit_id,
-    array_remove(c.assisting_ids, :unit_id), 'decision', c.rule_id,
-    jsonb_build_object('instead_of', u.code, 'basis', c.basis)
-  from cases.case c left join layers.unit u on u.id = c.unit_id where c.no = :no
-  returning case_no, seq, unit_id, assisting_ids)
-update cases.case c set unit_id = w.unit_id, assisting_ids = w.assisting_ids, basis = 'decision', resolved_by = null,
-  last_seq = w.seq
-from written w where c.no = w.case_no;
+-- name: condition_there
+select exists (select from layers.class c where c.edition = :edition and c.code = :class_code) as class_there,
+  exists (select from layers.condition k
+    where k.edition = :edition and k.class_code = :class_code and k.no = :condition_no) as condition_there;
+
+-- name: keep_photo
+insert into cases.photo (sha256, media_type, width, height, bytes, taken_at, lon, lat, uploaded_by)
+values (:sha256, :media_type, :width, :height, :bytes, :taken_at, :lon, :lat, :uploaded_by)
+on conflict (sha256) do update set uploaded_at = clock_timestamp();
+
+-- name: photo_shown
+-- Whether a photo is of a case that may be seen, or was just sent by who asks.
+select exists (
+  select from cases.attachment a join cases.case c on c.no = a.case_no
+  where a.sha256 = :sha256 and (cast(:unit_ids as bigint[]) is null or c.unit_id = any (cast(:unit_ids as bigint[]))
+    or c.assisting_ids && cast(:unit_ids as bigint[])))
+  or exists (select from cases.photo p where p.sha256 = :sha256 and p.uploaded_by = :name);
+
+-- name: named_photos
+select distinct sha256 from cases.attachment;
+
+-- name: forget_photos
+delete from cases.photo p where p.uploaded_at < clock_timestamp() - make_interval(secs => :older_than_s)
+  and not exists (select from cases.attachment a where a.sha256 = p.sha256);
+
+-- name: photos_there
+select sha256 from cases.photo where sha256 = any (cast(:sha256 as text[]));
+
+-- name: linked_case
+select c.no, c.stage, s.is_end, c.same_as from cases.case c join cases.stage s on s.code = c.stage where c.no = :no;
+
+-- name: followers
+select c.no from cases.case c where c.same_as = :no and c.stage in ('reported', 'verifying', 'accepted', 'filed') order by c.no;
 
 -- name: stage_what_if
 drop table if exists pg_temp.what_if, pg_temp.what_if_answer;
@@ -382,3 +450,19 @@ select concat_ws(':', (select sum(v.n) from gis.version v where v.layer = 'cells
   (select count(*) from layers.unit u where u.dissolved_at <= statement_timestamp()),
   (select count(*) from layers.unit u where u.founded_at <= statement_timestamp()),
   layers.edition_at(null));
+
+-- name: calendar_mark
+select id, since from cases.calendar order by id desc limit 1;
+
+-- name: read_calendar
+select hours, day_hours, timezone, lines from cases.calendar where id = :id;
+
+-- name: keep_calendar
+insert into cases.calendar (change_id, hours, day_hours, timezone, lines)
+values (:change_id, :hours, :day_hours, :timezone, cast(:lines as jsonb));
+
+-- name: hold_calendar
+select id, since from cases.hold_calendar(false);
+
+-- name: change_calendar
+select id from cases.hold_calendar(true);

@@ -9,3 +9,9 @@ select name, checksum from gis.migration;
 
 -- name: server_version
 select current_setting('server_version') as postgresql, postgis_lib_version() as postgis;
+
+-- name: notify
+select pg_notify(:channel, :payload);
+
+-- name: now
+select clock_timestamp();

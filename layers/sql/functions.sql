@@ -136,3 +136,13 @@ select * from (
 where n.distance_m <= n.within_m;
 end $$;
 comment on function layers.places_near is 'The nearest door (30 m), road (60 m), and landmark (300 m: a crossing, a place of interest, a park) of a point';
+
+create or replace function layers.units_below(unit_code text) returns table (id bigint)
+language sql stable as $$
+  with recursive below as (
+    select u.id from layers.unit u where u.code = unit_code
+    union
+    select u.id from layers.unit u join below b on u.parent_id = b.id)
+  select b.id from below b
+$$;
+comment on function layers.units_below is 'A unit and all units below it';

@@ -59,9 +59,20 @@ select k.class_code, array(
 from layers.components_at(:at) k where k.code = :code;
 
 -- name: add_account
-insert into layers.account (name, display_zh, display_en, roles, channel, unit_code, password_hash)
-values (:name, :display_zh, :display_en, :roles, :channel, :unit_code, :password_hash)
+insert into layers.account (name, display_zh, display_en, roles, channel, unit_code, collector_code, password_hash)
+values (:name, :display_zh, :display_en, :roles, :channel, :unit_code, :collector_code, :password_hash)
 on conflict (name) do nothing returning id;
+
+-- name: collector_there
+select exists (select from layers.collector where code = :code);
+
+-- name: set_collector
+update layers.account set collector_code = :code where name = :name returning id;
+
+-- name: set_duty
+update layers.collector set on_duty = :on_duty, seen_at = clock_timestamp(),
+  place = st_setsrid(st_makepoint(:x, :y), cast(:srid as integer))
+where code = :code returning code, name_zh, name_en, on_duty, seen_at;
 
 -- name: count_accounts
 select count(*) from layers.account;
@@ -97,17 +108,13 @@ update layers.token set ends_at = clock_timestamp() where sha256 = :sha256 and e
 delete from layers.token where kind = 'session' and ends_at < clock_timestamp() - interval '30 days';
 
 -- name: account_of_token
-select a.id, a.name, a.display_zh, a.display_en, a.roles, a.channel, a.unit_code, u.name_zh as unit_zh,
+select a.id, a.name, a.display_zh, a.display_en, a.roles, a.channel, a.unit_code, a.collector_code, u.name_zh as unit_zh,
   u.name_en as unit_en, u.kind as unit_kind
 from layers.token t join layers.account a on a.id = t.account_id left join layers.unit u on u.code = a.unit_code
 where t.sha256 = :sha256 and t.kind = :kind and t.ends_at > clock_timestamp() and a.disabled_at is null;
 
 -- name: units_below
-with recursive below as (
-  select id from layers.unit where code = :code
-  union
-  select u.id from layers.unit u join below b on u.parent_id = b.id)
-select id from below;
+select id from layers.units_below(:code);
 
 -- name: login_turn
 -- The turn of the next try with this name, counted as failed until it has succeeded: how long to wait before the

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from api.city import BATCH
-from cases import desk
+from cases import reports
 from gis.server import memory_bytes
 
 LOOK_UP = text("""
@@ -68,7 +68,7 @@ def main(city: str) -> None:
     opened, started = 0, time.perf_counter()
     while True:
         with engine.begin() as conn:
-            batch = desk.open_cases(conn, batch=BATCH, actor="bench", edition=edition)
+            batch = reports.open_cases(conn, batch=BATCH, actor="bench", edition=edition)
         if batch.cases + batch.refused == 0:
             break
         opened += batch.cases + batch.refused

@@ -103,7 +103,7 @@ async def _until_healthy(port: int, health: str, child: subprocess.Popen[bytes])
     end = time.monotonic() + START_S
     while time.monotonic() < end and child.poll() is None:
         with suppress(OSError):
-            answer, _ = await _once(port, get(health))
+            answer, _ = await once(port, get(health))
             if answer.status == 200:
                 return
         await asyncio.sleep(0.1)
@@ -159,10 +159,10 @@ def post(path: str, body: bytes, **headers: str) -> bytes:
 
 def ask(port: int, request: bytes) -> tuple[Answer, float]:
     """One answer over a connection of its own, and the milliseconds that it took to come."""
-    return asyncio.run(_once(port, request))
+    return asyncio.run(once(port, request))
 
 
-async def _once(port: int, request: bytes) -> tuple[Answer, float]:
+async def once(port: int, request: bytes) -> tuple[Answer, float]:
     caller = await _connect(port)
     try:
         started = time.perf_counter()

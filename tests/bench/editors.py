@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -29,6 +30,7 @@ from sqlalchemy.engine import make_url
 from api.app import create_app
 from api.deps import House
 from api.serve import PatientProtocol, bind
+from cases.photo import PhotoStore
 from gis.settings import read_settings
 from grids.city import read_city
 from layers.accounts import add_account, add_token
@@ -136,7 +138,8 @@ def main() -> None:
         codes = list(conn.scalars(wanted, {"many": said.components}))
         conn.execute(text("select 1"))
     listening = bind("127.0.0.1", 0)
-    app = create_app(House(city=city, engine=engine, reading="open"), threads=20, log=False)
+    house = House(city=city, engine=engine, reading="open", photos=PhotoStore(Path("photos")))
+    app = create_app(house, threads=20, log=False)
     config = uvicorn.Config(app, http=PatientProtocol, log_config=None)
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()

@@ -17,6 +17,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from sqlalchemy import Connection, create_engine, text
@@ -25,6 +26,7 @@ from sqlalchemy.engine import make_url
 from api.app import create_app
 from api.deps import House
 from api.serve import PatientProtocol, bind
+from cases.photo import PhotoStore
 from gis.settings import read_settings
 from grids.city import read_city
 from layers.accounts import add_account, add_token
@@ -109,7 +111,8 @@ def main() -> None:
             conn.scalars(text("select code from layers.component where upper_inf(valid) order by code limit 100"))
         )
     listening = bind("127.0.0.1", 0)
-    app = create_app(House(city=city, engine=engine, reading="open"), threads=4, log=False)
+    house = House(city=city, engine=engine, reading="open", photos=PhotoStore(Path("photos")))
+    app = create_app(house, threads=4, log=False)
     server = uvicorn.Server(uvicorn.Config(app, http=PatientProtocol, ws="none", log_config=None))
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
     while not server.started:
